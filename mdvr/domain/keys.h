@@ -1,0 +1,45 @@
+/*
+ * Redis key and channel names, in one place (docs/internals.md).
+ *
+ * Each function appends a name to the buffer; the caller looks at b->full.
+ * 128 bytes are enough for every name but mdvr_key_idem() and
+ * mdvr_key_rate(), which take what the client sent.
+ */
+
+#ifndef MDVR_DOMAIN_KEYS_H
+#define MDVR_DOMAIN_KEYS_H
+
+#include "mdvr/basics/str.h"
+
+#define MDVR_KEY_MAX       128
+#define MDVR_CHANNEL_CTL   "mdvr:ctl"
+
+/* mdvr:route:{<serial>} and its value "<node> <slot> <connection>" */
+void mdvr_key_route(mdvr_buf_t *b, mdvr_str_t serial);
+
+typedef struct {
+    mdvr_str_t  node;
+    uint32_t    slot;
+    uint64_t    connection;
+} mdvr_route_t;
+
+void mdvr_route_write(mdvr_buf_t *b, const mdvr_route_t *r);
+bool mdvr_route_parse(mdvr_str_t value, mdvr_route_t *r);
+
+/* mdvr:cmd:<node>:<slot>, mdvr:ans:<node>:<slot>, mdvr:event:<tenant> */
+void mdvr_channel_command(mdvr_buf_t *b, mdvr_str_t node, uint32_t slot);
+void mdvr_channel_answer(mdvr_buf_t *b, mdvr_str_t node, uint32_t slot);
+void mdvr_channel_event(mdvr_buf_t *b, mdvr_str_t tenant);
+
+/* mdvr:live:{<device>:<channel>:<stream>}, stream "main" or "sub", channel
+ * 1-based as at the API */
+void mdvr_key_live(mdvr_buf_t *b, mdvr_str_t device, unsigned channel,
+    mdvr_str_t stream);
+
+void mdvr_key_vsession(mdvr_buf_t *b, mdvr_str_t id);
+void mdvr_key_idem(mdvr_buf_t *b, mdvr_str_t tenant, mdvr_str_t user,
+    mdvr_str_t key);
+void mdvr_key_rate(mdvr_buf_t *b, mdvr_str_t what, mdvr_str_t who);
+void mdvr_key_job(mdvr_buf_t *b, mdvr_str_t kind);
+
+#endif /* MDVR_DOMAIN_KEYS_H */
