@@ -44,6 +44,7 @@ UNIT_SRC   := $(call src,t/unit)
 FUZZ_SRC   := $(wildcard t/fuzz/*.c)
 BENCH_SRC  := $(wildcard t/bench/*.c)
 GLUE_SRC   := $(foreach d,$(wildcard ngx_mdvr_*),$(call src,$(d)) $(call src,$(d),h))
+MODULES    := $(if $(GLUE_SRC),$(shell grep -hoE '^ngx_module_t +[a-z0-9_]+ = ' $(GLUE_SRC) | cut -d' ' -f2- | tr -d '= '))
 WEB_SRC    := $(shell find web -type f -not -path '*/node_modules/*' -not -path 'web/dist/*' 2>/dev/null)
 
 SIM_LIBS    = $(shell pkg-config --libs libcrypto 2>/dev/null)
@@ -124,7 +125,7 @@ endif
 ifneq ($(BUS_SRC),)
 PARTS += $(B)/libmdvr_bus.a
 endif
-ifneq ($(wildcard config),)
+ifneq ($(MODULES),)
 PARTS += $(B)/ngx_mdvr_module.so
 endif
 ifneq ($(SIM_SRC),)
@@ -156,7 +157,7 @@ BENCH_BIN  := $(BENCH_SRC:t/bench/%.c=$(B)/bench/%)
 
 tests-unit: $(UNIT_BIN)
 tests: parts tests-unit
-ifneq ($(wildcard config),)
+ifneq ($(MODULES),)
 tests: $(B)/asan/ngx_mdvr_module.so
 endif
 fuzzers: $(FUZZ_BIN)
@@ -258,8 +259,8 @@ $(BENCH_BIN): $(B)/bench/%: $(B)/obj/t/bench/%.c.o $(A)
 NGINX_SRC ?= /usr/share/nginx/src
 MODULE_SRC := config $(GLUE_SRC) $(LIB_SRC) $(BUS_SRC) $(foreach d,mdvr bus,$(call src,$(d),h))
 
-$(shell mkdir -p $(B) && echo '$(NGINX_SRC) $(MODULE_SRC)' | cmp -s - $(B)/module.list 2>/dev/null \
-	|| echo '$(NGINX_SRC) $(MODULE_SRC)' > $(B)/module.list)
+$(shell mkdir -p $(B) && echo '$(NGINX_SRC) $(MODULES) $(MODULE_SRC)' | cmp -s - $(B)/module.list 2>/dev/null \
+	|| echo '$(NGINX_SRC) $(MODULES) $(MODULE_SRC)' > $(B)/module.list)
 
 $(B)/nginx/Makefile: config $(B)/module.list ops/module-configure
 	$(call say,CONF,$(@D))

@@ -1,0 +1,60 @@
+# Daemons beside nginx, each kept running by mdvr-keeper, which restarts it
+# within a second.
+
+daemon_start() {   # <name> <program> [argument]...
+    local name=$1; shift
+    ( cd "$STATE" && exec "$BIN/mdvr-keeper" -n "$name" -r "$RUN" -l "$LOG/$name.log" \
+        -u "$SVC_USER" -- "$@" 8>&- )
+}
+
+daemon_up() {
+    local pid
+    pid=$(cat "$RUN/$1.keeper" 2>/dev/null) && [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null
+}
+
+daemon_names() {
+    local f
+    for f in "$RUN"/*.keeper; do
+        [ ! -e "$f" ] || basename "$f" .keeper
+    done
+}
+
+daemon_stop() {
+    local pid
+    pid=$(cat "$RUN/$1.keeper" 2>/dev/null || true)
+    [ -n "$pid" ] && grep -q mdvr-keeper "/proc/$pid/comm" 2>/dev/null || { rm -f "$RUN/$1.keeper"; return 0; }
+    kill "$pid" 2>/dev/null || true
+    gone "$pid" 15 || kill -9 "$pid" 2>/dev/null || true
+}
+
+# What the daemons are told, in the environment.
+daemons_env() {
+    local entry name
+    for entry in "${SETTINGS[@]}"; do
+        name=${entry%%=*}
+        [ -z "${!name}" ] || export "${name?}"
+    done
+    MDVR_PG_CONNINFO=$(role_conninfo mdvr_worker)
+    export MDVR_PG_CONNINFO
+    export MDVR_REDIS=$REDIS_PLACE MDVR_REDIS_PASSWORD_FILE=$REDIS_PASSWORD_FILE
+    export MDVR_NODE=$NODE MDVR_STATE_DIR=$STATE/state MDVR_BUS=$NODE MDVR_BUS_DIR=/dev/shm
+    export MDVR_STORAGE=${MDVR_STORAGE:-file:$STATE/objects} MDVR_TMP=$STATE/tmp
+    export MDVR_STORAGE_KEY_FILE=$SECRETS/storage TZ=UTC LC_ALL=C.UTF-8
+}
+
+daemons_start() {
+    (
+        daemons_env
+        if [ -x "$BIN/mdvr-worker" ]; then
+            daemon_start worker "$BIN/mdvr-worker"
+        fi
+        if [ -x "$BIN/mdvr-rtc" ]; then
+            daemon_start rtc "$BIN/mdvr-rtc"
+        fi
+    )
+}
+
+daemons_stop() {
+    daemon_stop worker
+    daemon_stop rtc
+}
