@@ -143,7 +143,7 @@ endif
 ifneq ($(wildcard sim/clips.sh),)
 PARTS += $(B)/clips/.stamp
 endif
-OPS_BIN := $(OPS_SRC:ops/%.c=$(B)/bin/%)
+OPS_BIN := $(if $(wildcard mdvr/basics/json.c),$(OPS_SRC:ops/%.c=$(B)/bin/%))
 PARTS += $(OPS_BIN)
 
 .PHONY: tests tests-unit fuzzers benches
