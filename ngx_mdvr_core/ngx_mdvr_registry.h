@@ -21,6 +21,10 @@
 #define NGX_MDVR_ENCODING_MAX   15
 #define NGX_MDVR_ADDRESS_MAX    45       /* text of an address, no port */
 
+/* utc_offset_minutes of a device that has neither a setting nor a detected
+ * zone yet (null in PostgreSQL) */
+#define NGX_MDVR_OFFSET_UNKNOWN  (-32768)
+
 
 typedef struct {
     uint16_t                  slot;
