@@ -52,6 +52,9 @@ ptrdiff_t mdvr_str_rchr(mdvr_str_t s, uint8_t c);
 /* without leading and trailing spaces */
 mdvr_str_t mdvr_str_trim(mdvr_str_t s);
 
+/* without one pair of surrounding quotation marks */
+mdvr_str_t mdvr_str_unquote(mdvr_str_t s);
+
 /* Copies at most size - 1 bytes and terminates; returns `dst`. size > 0. */
 char *mdvr_str_copy(char *dst, size_t size, mdvr_str_t s);
 

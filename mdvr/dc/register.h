@@ -96,7 +96,4 @@ typedef struct {
 mdvr_rc_t mdvr_media_reg_parse(const mdvr_message_t *m,
     const mdvr_location_t *loc, mdvr_media_reg_t *r);
 
-/* Strips one pair of surrounding quotation marks. */
-mdvr_str_t mdvr_str_unquote(mdvr_str_t s);
-
 #endif /* MDVR_DC_REGISTER_H */
