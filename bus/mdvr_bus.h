@@ -26,8 +26,9 @@
  *   - Wake-ups: docs/decisions/0001-wake-fifo.md.
  *
  * Times named now_ms are CLOCK_MONOTONIC milliseconds (ngx_current_msec has
- * the same base); *_us of records: see mdvr_bus_rec_t.  Functions that end in
- * _locked do not exist: the mutex never leaves this directory.
+ * the same base); *_us of records: see mdvr_bus_rec_t.
+ *
+ * An attachment belongs to one thread; a process may have several.
  *
  * Return codes are mdvr_rc_t; functions without a comment on errors cannot
  * fail.  The only allocation is mdvr_bus_t itself.
@@ -217,7 +218,10 @@ typedef struct {
     int64_t           deadline_ms;
     int64_t           live_ms;              /* first picture, 0: none yet */
     int64_t           last_frame_ms;
-    int64_t           idle_since_ms;        /* last viewer left; 0: has some */
+    bool              viewed;               /* had a viewer at some time */
+    int64_t           idle_since_ms;        /* when the last viewer left, or
+                                               the session was made; 0: there
+                                               are viewers */
     uint64_t          frames;
     uint64_t          key_frames;
     uint64_t          bytes;
@@ -231,7 +235,7 @@ typedef struct {
  * of eight digits.  *created tells which; only its creator sends C508.
  * Sessions of the kinds other than LIVE and PLAYBACK are never shared.
  *
- * MDVR_E_FULL when every slot is taken.  MDVR_E_RANGE when `req` is not as
+ * MDVR_E_BUSY when every slot is taken.  MDVR_E_RANGE when `req` is not as
  * described above.
  */
 mdvr_rc_t mdvr_bus_start(mdvr_bus_t *bus, const mdvr_bus_start_t *req,
@@ -332,20 +336,25 @@ mdvr_rc_t mdvr_bus_own(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t *ticket);
 void mdvr_bus_disown(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t ticket,
     int64_t deadline_ms);
 
+/* Whether the ticket is still good and the session not over. */
+bool mdvr_bus_owns(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t ticket);
+
 /*
- * Reserves a record with room for `len` payload bytes, to be filled in place:
- * *payload is valid until the commit, which may shorten it (rec->len).
- * `size`, `seq` and `ring` of `rec` are set by the bus.  A commit makes it
- * visible, counts it and wakes whoever watches; an uncommitted reservation
- * is simply reused.  The first key frame makes the session `live`.
+ * Reserves a record with room for `len` payload bytes, to be filled in place
+ * at once and then committed (rec->len may be shorter) or cancelled, without
+ * going back to the event loop.  `size`, `seq` and `ring` of `rec` are set by
+ * the bus.  A commit makes it visible, counts it and wakes whoever watches.
+ * The first key frame makes a LIVE or PLAYBACK session `live`, the first
+ * record one of any other kind.
  *
- * MDVR_E_TOO_BIG: more than 3/4 of the ring.  MDVR_E_NOT_FOUND: the session
+ * MDVR_E_NO_SPACE: more than 3/4 of the ring.  MDVR_E_NOT_FOUND: the session
  * is over or this writer was replaced (AUX: ticket 0, not checked).
  */
 mdvr_rc_t mdvr_bus_reserve(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
     uint32_t ticket, unsigned ring, size_t len, uint8_t **payload);
 mdvr_rc_t mdvr_bus_commit(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
     unsigned ring, mdvr_bus_rec_t *rec);
+void mdvr_bus_cancel(mdvr_bus_t *bus, mdvr_bus_ref_t ref, unsigned ring);
 
 /* reserve, copy, commit */
 mdvr_rc_t mdvr_bus_put(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t ticket,
@@ -373,12 +382,10 @@ void mdvr_bus_dropped(mdvr_bus_t *bus, mdvr_bus_ref_t ref, unsigned n);
 void mdvr_bus_restarted(mdvr_bus_t *bus, mdvr_bus_ref_t ref);
 
 /*
- * What viewers want from the owner, taken (and reset) by it when woken:
- * KEY: an I-frame.  HLS: parts, as long as the bit comes back.  AUDIO: the
- * device's sound.  LIVE_AUDIO stays set while wanted.
+ * What viewers asked the owner for since the last call: KEY, an I-frame.  The
+ * sound and HLS parts are wanted up to a time.
  */
 #define MDVR_BUS_WANT_KEY       0x01
-#define MDVR_BUS_WANT_STOP      0x02
 
 unsigned mdvr_bus_take_wants(mdvr_bus_t *bus, mdvr_bus_ref_t ref);
 bool mdvr_bus_hls_wanted(mdvr_bus_t *bus, mdvr_bus_ref_t ref, int64_t now_ms);
@@ -399,8 +406,8 @@ mdvr_rc_t mdvr_bus_viewer_add(mdvr_bus_t *bus, mdvr_bus_ref_t ref);
 void mdvr_bus_viewer_del(mdvr_bus_t *bus, mdvr_bus_ref_t ref, int64_t now_ms);
 
 /*
- * A viewer without a connection (HLS): stays until `until_ms`; `who` is any
- * hash of its session.
+ * A viewer without a connection (HLS): stays until `until_ms` and counts as
+ * having left at its last request; `who` is any hash of its session.
  */
 mdvr_rc_t mdvr_bus_viewer_lease(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
     uint64_t who, int64_t now_ms, int64_t until_ms);
@@ -453,7 +460,7 @@ mdvr_rc_t mdvr_bus_peek(mdvr_bus_t *bus, mdvr_bus_reader_t *reader,
 mdvr_rc_t mdvr_bus_take(mdvr_bus_t *bus, mdvr_bus_reader_t *reader,
     const mdvr_bus_rec_t *rec);
 
-/* peek, copy, take; MDVR_E_TOO_BIG with rec->len when `cap` is too small */
+/* peek, copy, take; MDVR_E_NO_SPACE with rec->len when `cap` is too small */
 mdvr_rc_t mdvr_bus_read(mdvr_bus_t *bus, mdvr_bus_reader_t *reader,
     mdvr_bus_rec_t *rec, uint8_t *buf, size_t cap);
 

@@ -2,10 +2,9 @@
  * What waking another process costs: FIFO against eventfd.  The figures are in
  * docs/decisions/0001-wake-fifo.md.
  *
- *     cc -O2 -o /tmp/wake t/bench/wake.c && /tmp/wake
+ *     cc -O2 -D_GNU_SOURCE -o /tmp/wake t/bench/wake.c && /tmp/wake
  */
 
-#define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
