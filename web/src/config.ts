@@ -14,7 +14,7 @@ export interface Config {
     tile_max_zoom: number;
 }
 
-const defaults: Config = { ws_url: null, ws_port: 4000, tile_url: null, tile_attribution: '', tile_max_zoom: 19 };
+const defaults: Config = { ws_url: '/ws', ws_port: 4000, tile_url: null, tile_attribution: '', tile_max_zoom: 19 };
 
 export async function load_config(): Promise<Config> {
     try {

@@ -80,7 +80,10 @@ export class FleetMap {
             draw();
         });
 
-        new ResizeObserver(() => this.map.invalidateSize({ animate: false, debounceMoveend: true })).observe(canvas);
+        new ResizeObserver(() => {
+            this.map.invalidateSize({ animate: false, debounceMoveend: true });
+            draw();
+        }).observe(canvas);
     }
 
     select(id: string, show: boolean): void {
@@ -161,7 +164,7 @@ export class FleetMap {
             this.el.classList.toggle('labels', this.map.getZoom() >= this.labels_from_zoom || this.fleet.vehicles.size <= 25);
         }
 
-        if (!this.fitted && this.fleet.loaded) {
+        if (!this.fitted && this.fleet.loaded && this.map.getSize().x > 0) {
             this.fit();
         }
 
@@ -299,7 +302,7 @@ class Graticule {
             const y = Math.round(this.map.latLngToContainerPoint([lat, b.getCenter().lng]).y) + 0.5;
             g.moveTo(0, y);
             g.lineTo(size.x, y);
-            if (y > 30) {
+            if (y > 30 && y < size.y - 40) {
                 g.fillText(`${Math.abs(lat).toFixed(digits)}° ${lat < 0 ? 'S' : 'N'}`, 4, y - 4);
             }
         }

@@ -1,0 +1,166 @@
+/* The parts of the console that need no browser: formats, order of the list, waiting times, grid, problems. */
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import { role_scopes } from '../src/api.ts';
+import { Backoff } from '../src/backoff.ts';
+import { socket_url } from '../src/config.ts';
+import { routes } from '../src/features.ts';
+import { channel_names, choose, has_place, is_moving } from '../src/fleet.ts';
+import { ago, bitrate, bytes, compass, coordinate, duration, speed, words } from '../src/format.ts';
+import { best_wall, decimals, grid_step, ticks } from '../src/grid.ts';
+import { Problem, retry_after } from '../src/problem.ts';
+import { Seen } from '../src/socket.ts';
+
+const now = Date.parse('2026-01-31T08:15:30.250Z');
+
+test('ages are short', () => {
+    assert.equal(ago(null, now), 'never');
+    assert.equal(ago('2026-01-31T08:15:30.000Z', now), 'now');
+    assert.equal(ago('2026-01-31T08:15:10.000Z', now), '20 s');
+    assert.equal(ago('2026-01-31T08:10:30.000Z', now), '5 min');
+    assert.equal(ago('2026-01-31T05:15:30.000Z', now), '3 h');
+    assert.equal(ago('2026-01-28T08:15:30.000Z', now), '3 d');
+    assert.equal(ago('2026-01-31T08:20:00.000Z', now), 'now', 'a clock that runs ahead');
+    assert.equal(ago('rubbish', now), '–');
+});
+
+test('values read well', () => {
+    assert.equal(speed(0), '0');
+    assert.equal(speed(49.6), '50');
+    assert.equal(speed(null), '–');
+    assert.equal(coordinate(-33.8688, 151.2093), '33.86880° S, 151.20930° E');
+    assert.equal(bitrate(845_123), '845 kbit/s');
+    assert.equal(bitrate(2_040_000), '2.0 Mbit/s');
+    assert.equal(bytes(1536), '2 KiB');
+    assert.equal(bytes(3 * 2 ** 30), '3.0 GiB');
+    assert.equal(duration(3725), '1 h 2 min');
+    assert.equal(words('camera_covered'), 'Camera covered');
+    assert.equal(compass(0), 'N');
+    assert.equal(compass(359), 'N');
+    assert.equal(compass(-90), 'W');
+    assert.equal(compass(152.1), 'SE');
+});
+
+function vehicle(label, extra = {}) {
+    return { id: label, serial: `s${label}`, label, name: '', imei: '', channels: [], online: true, offline_reason: '', seen_at: null,
+        position: null, lat: null, lon: null, trail: [], alarms: 0, ...extra };
+}
+
+test('the list is searched, filtered and sorted', () => {
+    const all = [
+        vehicle('34 AB 10', { position: { speed_kmh: 60 }, seen_at: '2026-01-31T08:00:00.000Z' }),
+        vehicle('34 AB 9', { name: 'Night bus', position: { speed_kmh: 0 }, seen_at: '2026-01-31T09:00:00.000Z' }),
+        vehicle('06 XY 1', { online: false, position: { speed_kmh: 80 } }),
+        vehicle('35 ZZ 5', { alarms: 1 }),
+    ];
+    const labels = (...a) => choose(all, ...a).map((v) => v.label);
+
+    assert.deepEqual(labels('', 'all', 'label', false), ['06 XY 1', '34 AB 9', '34 AB 10', '35 ZZ 5'], 'numbers as numbers');
+    assert.deepEqual(labels('', 'all', 'label', true), ['35 ZZ 5', '34 AB 10', '34 AB 9', '06 XY 1']);
+    assert.deepEqual(labels('ab 34', 'all', 'label', false), ['34 AB 9', '34 AB 10'], 'words in any order');
+    assert.deepEqual(labels('NIGHT', 'all', 'label', false), ['34 AB 9']);
+    assert.deepEqual(labels('', 'offline', 'label', false), ['06 XY 1']);
+    assert.deepEqual(labels('', 'moving', 'label', false), ['34 AB 10'], 'who is offline does not move');
+    assert.equal(labels('', 'online', 'speed', false)[0], '34 AB 10');
+    assert.equal(labels('', 'all', 'seen', false)[0], '34 AB 9');
+    assert.deepEqual(labels('', 'all', 'state', false), ['35 ZZ 5', '34 AB 10', '34 AB 9', '06 XY 1']);
+    assert.equal(is_moving(all[0]), true);
+});
+
+test('channels come as a number or as a list', () => {
+    assert.equal(channel_names(4).length, 4);
+    assert.equal(channel_names(undefined).length, 4);
+    assert.deepEqual(channel_names([{ channel: 2, name: 'Driver' }, { channel: 1 }]), ['', 'Driver']);
+    assert.equal(channel_names(-1).length, 0);
+});
+
+test('a place needs a fix', () => {
+    assert.equal(has_place({ at: '', lat: 41, lon: 29, gps_valid: true }), true);
+    assert.equal(has_place({ at: '', lat: 41, lon: 29, gps_valid: false }), false);
+    assert.equal(has_place({ at: '', lat: 0, lon: 0 }), false);
+    assert.equal(has_place({ at: '', lat: null, lon: null }), false);
+    assert.equal(has_place(null), false);
+});
+
+test('waiting doubles up to a limit, and never vanishes', () => {
+    const low = new Backoff(500, 8000, () => 0);
+    const high = new Backoff(500, 8000, () => 1);
+
+    assert.deepEqual([1, 2, 3, 4, 5, 6].map(() => low.next()), [250, 500, 1000, 2000, 4000, 4000]);
+    assert.deepEqual([1, 2, 3, 4, 5, 6].map(() => high.next()), [500, 1000, 2000, 4000, 8000, 8000]);
+    assert.equal(high.tries, 6);
+    high.reset();
+    assert.equal(high.next(), 500);
+});
+
+test('grid steps are 1, 2 or 5', () => {
+    assert.equal(grid_step(0.001, 120).toFixed(6), '0.200000');
+    assert.equal(grid_step(0.00001, 120).toFixed(6), '0.002000');
+    assert.equal(grid_step(0.00005, 100).toFixed(6), '0.005000');
+    assert.ok(grid_step(0, 100) > 0);
+    assert.equal(decimals(0.002), 3);
+    assert.equal(decimals(0.1), 1);
+    assert.equal(decimals(5), 0);
+    assert.deepEqual(ticks(28.95, 29.25, 0.1).map((x) => x.toFixed(1)), ['29.0', '29.1', '29.2']);
+    assert.ok(ticks(0, 1e9, 0.001).length <= 201, 'bounded');
+});
+
+test('the wall makes pictures as large as possible', () => {
+    assert.deepEqual(best_wall(1, 800, 600), { columns: 1, rows: 1 });
+    assert.deepEqual(best_wall(2, 1600, 450), { columns: 2, rows: 1 });
+    assert.deepEqual(best_wall(2, 600, 800), { columns: 1, rows: 2 });
+    assert.deepEqual(best_wall(4, 1600, 900), { columns: 2, rows: 2 });
+    assert.deepEqual(best_wall(9, 1600, 900), { columns: 3, rows: 3 });
+    assert.deepEqual(best_wall(0, 100, 100), { columns: 1, rows: 1 });
+});
+
+test('problems become sentences', () => {
+    assert.equal(new Problem(0, {}, 0).message, 'The server cannot be reached.');
+    assert.equal(new Problem(429, {}, 12).message, 'Too many attempts. Try again in 12 s.');
+    assert.equal(new Problem(429, {}, 600).message, 'Too many attempts. Try again in 10 min.');
+    assert.equal(new Problem(409, { code: 'device_offline', title: 'x' }, 0).message, 'The vehicle is offline.');
+    assert.equal(new Problem(422, { title: 'Invalid', errors: [{ field: 'serial', message: 'too long' }] }, 0).message,
+        'Invalid serial: too long');
+    assert.equal(new Problem(500, {}, 0).message, 'The server answered 500.');
+
+    assert.equal(retry_after('7', now), 7);
+    assert.equal(retry_after(null, now), 0);
+    assert.equal(Math.round(retry_after('Sat, 31 Jan 2026 08:16:30 GMT', now)), 60);
+    assert.equal(retry_after('soon', now), 0);
+});
+
+test('the socket address follows the page', () => {
+    const c = { ws_url: null, ws_port: 4001 };
+    assert.equal(socket_url(c, { protocol: 'http:', hostname: 'h', host: 'h:3000' }), 'ws://h:4001/ws');
+    assert.equal(socket_url(c, { protocol: 'https:', hostname: 'h', host: 'h:3443' }), 'wss://h:3443/ws');
+    assert.equal(socket_url({ ...c, ws_url: '/ws' }, { protocol: 'http:', hostname: 'h', host: 'h:3000' }), 'ws://h:3000/ws');
+    assert.equal(socket_url({ ...c, ws_url: 'wss://x/ws' }, { protocol: 'http:', hostname: 'h', host: 'h' }), 'wss://x/ws');
+});
+
+test('routes are read from the OpenAPI document', () => {
+    const r = routes({ '/devices/{id}/trips': { get: {} }, '/api/v1/alarms': { get: {}, post: {} } });
+    assert.ok(r.has('GET /devices/{}/trips'));
+    assert.ok(r.has('POST /alarms'));
+    assert.ok(!r.has('GET /tenants'));
+});
+
+test('scopes of the roles', () => {
+    assert.ok(role_scopes('tenant_admin').includes('alarm:acknowledge'));
+    assert.ok(!role_scopes('technician').includes('alarm:acknowledge'));
+    assert.ok(role_scopes('technician').includes('device:write'));
+    assert.deepEqual(role_scopes('client_user'), ['device:read', 'video:watch', 'alarm:read']);
+    assert.deepEqual(role_scopes('nobody'), []);
+});
+
+test('seen ids are remembered, but not for ever', () => {
+    const s = new Seen(3);
+    assert.equal(s.add('a'), true);
+    assert.equal(s.add('a'), false);
+    s.add('b');
+    s.add('c');
+    s.add('d');
+    assert.equal(s.add('a'), true, 'the oldest was forgotten');
+    assert.equal(s.add('d'), false);
+});
