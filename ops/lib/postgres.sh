@@ -135,7 +135,7 @@ database_first_admin() {
     password=$(openssl rand -base64 18 | tr '+/' '-_')
     hash=$("$BIN/mdvr-passwd" <<<"$password")
     answer=$(admin_sql -v email="$email" -v hash="$hash" <<'SQL'
-select mdvr.bootstrap_admin(:'email', :'hash');
+select row_to_json(b) from mdvr.bootstrap_admin(:'email', :'hash', 'My fleet') b where tenant_id is not null;
 SQL
     )
     if [ -z "$answer" ]; then

@@ -1,0 +1,351 @@
+package MDVR::Nginx;
+
+# One nginx with the module, on the stores of a test.
+#
+#   $t->nginx(
+#       name      => 'b',               # node id; default a, b, c ...
+#       workers   => 2,                 # default 1
+#       main      => '...',             # more directives in the main context
+#       stream    => '...',  signaling => '...',  media => '...',
+#       http      => '...',  server => '...',  api => '...',  live => '...',
+#       zone      => '16m', bus => 'streams=64 ring=4m', pool => 2, prepare => 'on',
+#       sub       => { 'mdvr_media;' => '' },    # literal replacements, last
+#       asan      => 1,                 # the sanitized module
+#       level     => 'info',            # of error_log
+#   );
+#
+# The configuration is $node->{conf}, the log $node->log.
+
+use v5.30;
+use warnings;
+use Carp qw(croak);
+use File::Path qw(make_path);
+use POSIX ();
+use Time::HiRes qw(time sleep);
+
+sub new {
+    my ($class, $t, %opt) = @_;
+    my $name = $opt{name} // chr(ord('a') + @{ $t->{nodes} });
+    my $self = bless {
+        t => $t, name => $name, dir => "$t->{dir}/n-$name", bus => "t$$-" . ($t->{dir} =~ /(\d+)$/)[0] . "-$name",
+        opt => \%opt, asan => $opt{asan} // $t->{asan}, owner => $$,
+    }, $class;
+    $self->{"${_}_port"} = $opt{"${_}_port"} // MDVR::Test::free_port() for qw(http ws https signal media);
+    make_path("$self->{dir}/state", "$self->{dir}/temp");
+    MDVR::Store::give($_, MDVR::Test::svc_user()) for "$self->{dir}/state", "$self->{dir}/temp";
+    $self->{conf} = "$self->{dir}/nginx.conf";
+    $self->{error_log} = "$self->{dir}/error.log";
+    $self->write_conf;
+    return $self;
+}
+
+sub url { my ($self) = @_; return "http://127.0.0.1:$self->{http_port}" }
+
+sub certificate {
+    my ($self) = @_;
+    my $dir = "$self->{t}{dir}/tls";
+    return $dir if -e "$dir/cert.pem";
+    make_path($dir);
+    system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost"
+        . " -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout $dir/key.pem -out $dir/cert.pem 2>/dev/null") == 0
+        or croak 'openssl failed';
+    return $dir;
+}
+
+sub write_conf {
+    my ($self, %more) = @_;
+    my %o = (
+        workers => 1, main => '', stream => '', signaling => '', media => '', http => '', server => '',
+        api => '', live => '', ws => '', zone => '16m', bus => 'streams=64 ring=4m', pool => 2,
+        prepare => 'on', level => 'info', connections => 4096, %{ $self->{opt} }, %more,
+    );
+    $self->{opt} = { %{ $self->{opt} }, %more };
+    my $s = $self->{t}{store};
+    my $dir = $self->{dir};
+    my $top = $MDVR::Test::TOP;
+    my $module = $self->{asan} ? "$top/build/asan/ngx_mdvr_module.so" : "$top/build/ngx_mdvr_module.so";
+    my $tls = $self->certificate;
+    my $www = -d "$top/web/dist" ? "$top/web/dist" : $dir;
+    my $user = $> == 0 ? 'user ' . MDVR::Test::svc_user() . ';' : '';
+    my $stream_so = '/usr/lib/nginx/modules/ngx_stream_module.so';
+    my $load = -e $stream_so ? "load_module $stream_so;" : '';
+    my $pg = join "\n", map {
+        "mdvr_postgres $_ \"" . $s->conninfo("mdvr_$_") . "\" pool=$o{pool} prepare=$o{prepare};"
+    } qw(stream api);
+
+    my $conf = <<"CONF";
+$user
+worker_processes $o{workers};
+daemon off;
+pid $dir/nginx.pid;
+error_log $self->{error_log} $o{level};
+$load
+load_module $module;
+worker_shutdown_timeout 30s;
+thread_pool mdvr_hash threads=2 max_queue=16;
+
+mdvr_node $self->{name} @{[ $self->url ]};
+mdvr_zone $o{zone};
+mdvr_state_dir $dir/state;
+$pg
+mdvr_redis unix:$s->{redis_socket} password_file=$s->{redis_password_file};
+mdvr_bus $self->{bus} $o{bus};
+mdvr_public_host 127.0.0.1;
+mdvr_media_port $self->{media_port};
+$o{main}
+
+events { worker_connections $o{connections}; }
+
+stream {
+    $o{stream}
+    server {
+        listen 127.0.0.1:$self->{signal_port} reuseport;
+        mdvr_signaling;
+        $o{signaling}
+    }
+    server {
+        listen 127.0.0.1:$self->{media_port} reuseport;
+        mdvr_media;
+        $o{media}
+    }
+}
+
+http {
+    client_body_temp_path $dir/temp/body;
+    proxy_temp_path $dir/temp/proxy;
+    fastcgi_temp_path $dir/temp/fastcgi;
+    uwsgi_temp_path $dir/temp/uwsgi;
+    scgi_temp_path $dir/temp/scgi;
+    include /etc/nginx/mime.types;
+    access_log $dir/access.log;
+    client_max_body_size 1m;
+    ssl_certificate $tls/cert.pem;
+    ssl_certificate_key $tls/key.pem;
+    map \$http_upgrade \$mdvr_connection { default upgrade; "" ""; }
+    $o{http}
+
+    server {
+        listen 127.0.0.1:$self->{http_port} reuseport;
+        listen 127.0.0.1:$self->{ws_port} reuseport;
+        listen 127.0.0.1:$self->{https_port} ssl reuseport;
+        $o{server}
+
+        location /api/ { mdvr_api; $o{api} }
+        location /live/ { mdvr_live; $o{live} }
+        location \@mdvr_peer {
+            proxy_pass \$mdvr_peer;
+            proxy_http_version 1.1;
+            proxy_set_header Host \$http_host;
+            proxy_set_header Upgrade \$http_upgrade;
+            proxy_set_header Connection \$mdvr_connection;
+            proxy_buffering off;
+        }
+        location = /ws { mdvr_ws; $o{ws} }
+        location = /healthz { mdvr_health; }
+        location = /readyz { mdvr_health; }
+        location = /metrics { mdvr_metrics; }
+        location / { root $www; }
+    }
+}
+CONF
+    if (my $sub = $o{sub}) {
+        for my $from (keys %$sub) {
+            index($conf, $from) >= 0 or croak "the configuration has no '$from'";
+            $conf =~ s/\Q$from\E/$sub->{$from}/g;
+        }
+    }
+    $conf = $o{conf}->($conf, $self) if $o{conf};
+    open my $fh, '>', $self->{conf} or croak "$self->{conf}: $!";
+    print $fh $conf;
+    close $fh;
+}
+
+sub binary { $ENV{MDVR_NGINX} // '/usr/sbin/nginx' }
+
+sub environment {
+    my ($self) = @_;
+    my %env = (PATH => $ENV{PATH}, TZ => 'UTC');
+    if ($self->{asan}) {
+        my @libs = map { my $l = `gcc -print-file-name=$_`; chomp $l; $l } qw(libasan.so libubsan.so);
+        %env = (%env, LD_PRELOAD => "@libs",
+            ASAN_OPTIONS => "detect_leaks=0:log_path=$self->{dir}/asan:abort_on_error=1:handle_segv=1",
+            UBSAN_OPTIONS => "print_stacktrace=1:halt_on_error=1:log_path=$self->{dir}/ubsan");
+    }
+    $env{$_} = $ENV{$_} for grep { /^MDVR_TEST_/ } keys %ENV;
+    return \%env;
+}
+
+# `nginx -t`: true when valid; the messages are in $node->{check}.
+sub check {
+    my ($self) = @_;
+    my $pid = open my $out, '-|';
+    defined $pid or croak "fork: $!";
+    if ($pid == 0) {
+        %ENV = %{ $self->environment };
+        open STDERR, '>&', \*STDOUT;
+        exec binary(), '-t', '-p', $self->{dir}, '-c', $self->{conf}, '-e', 'stderr' or POSIX::_exit(127);
+    }
+    local $/;
+    $self->{check} = <$out>;
+    close $out;
+    return $? == 0;
+}
+
+# Starts and waits until every port answers and /readyz is good (ready => 0:
+# only the ports).
+sub start {
+    my ($self, %o) = @_;
+    my $pid = fork // croak "fork: $!";
+    if ($pid == 0) {
+        %ENV = %{ $self->environment };
+        open STDIN, '<', '/dev/null';
+        open STDOUT, '>>', "$self->{dir}/stdout";
+        open STDERR, '>>', "$self->{dir}/stderr";
+        chdir $self->{dir};
+        POSIX::setsid();
+        exec binary(), '-p', $self->{dir}, '-c', $self->{conf}, '-e', $self->{error_log} or POSIX::_exit(127);
+    }
+    $self->{pid} = $pid;
+    my $ready = $o{ready} // $self->{opt}{ready} // 1;
+    my $up = MDVR::Test::eventually(sub {
+        return -1 if waitpid($pid, POSIX::WNOHANG) == $pid;
+        $ready ? $self->ready : $self->listening;
+    }, 15);
+    if (!$up || $up == -1) {
+        my $why = MDVR::Test::slurp("$self->{dir}/stderr") . $self->log;
+        my $r = $up ? '' : eval { $self->{t}->http(node => $self)->request('GET', '/readyz')->{body} } // '';
+        delete $self->{pid} if $up;
+        croak "nginx $self->{name} does not start: " . substr($why, -3000) . $r;
+    }
+    return $self;
+}
+
+sub listening {
+    my ($self) = @_;
+    my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{http_port}, Timeout => 1);
+    return $s ? 1 : 0;
+}
+
+sub ready {
+    my ($self) = @_;
+    my $r = eval { MDVR::HTTP->new(port => $self->{http_port}, timeout => 5)->request('GET', '/readyz') };
+    return $r && $r->{status} == 200 ? 1 : 0;
+}
+
+sub master {
+    my ($self) = @_;
+    my $pid = MDVR::Test::slurp("$self->{dir}/nginx.pid");
+    return $pid =~ /(\d+)/ ? $1 : $self->{pid};
+}
+
+# Pids of the worker processes of a master; draining => 1: those that leave.
+sub workers {
+    my ($self, %o) = @_;
+    my $want = $o{draining} ? qr/worker process is shutting down/ : qr/worker process$/;
+    my $master = $o{master} // $self->master;
+    my @pids;
+    for my $p (glob '/proc/[0-9]*') {
+        my $stat = MDVR::Test::slurp("$p/stat");
+        next unless $stat =~ /^(\d+) \(.*\) \S (\d+)/s && $2 == $master;
+        my $pid = $1;
+        my $cmd = MDVR::Test::slurp("$p/cmdline") =~ s/[\0 ]+$//r;
+        push @pids, $pid if $cmd =~ $want;
+    }
+    return sort { $a <=> $b } @pids;
+}
+
+# Reload; returns when new workers accept and the old ones drain.
+sub reload {
+    my ($self, %more) = @_;
+    $self->write_conf(%more) if %more;
+    my %old = map { $_ => 1 } $self->workers;
+    kill HUP => $self->master;
+    MDVR::Test::eventually(sub {
+        my @now = $self->workers;
+        @now && !grep { $old{$_} } @now;
+    }, 10) or croak "nginx $self->{name} does not reload: " . substr($self->log, -1500);
+    MDVR::Test::eventually(sub { $self->ready }, 10) if $self->{opt}{ready} // 1;
+    return $self;
+}
+
+# Binary upgrade: a new master with new workers takes over, the old one quits.
+sub upgrade {
+    my ($self) = @_;
+    my $old = $self->master;
+    kill USR2 => $old;
+    MDVR::Test::eventually(sub { -e "$self->{dir}/nginx.pid.oldbin" && $self->master != $old && $self->workers }, 10)
+        or croak 'no new master: ' . substr($self->log, -1500);
+    $self->{upgraded} = $old;
+    MDVR::Test::eventually(sub { $self->ready }, 10);
+    kill QUIT => $old;
+    return $self;
+}
+
+# Kills one worker (the first, or by number) and waits for its successor.
+sub kill_worker {
+    my ($self, $i, $signal) = @_;
+    my $pid = ($self->workers)[$i // 0] or croak 'no worker';
+    my $n = () = $self->workers;
+    kill $signal // 'KILL', $pid;
+    MDVR::Test::eventually(sub {
+        my @now = $self->workers;
+        @now == $n && !grep { $_ == $pid } @now;
+    }, 10) or croak 'no new worker';
+    MDVR::Test::eventually(sub { $self->ready }, 10);
+    return $pid;
+}
+
+# Stops (TERM; or QUIT, KILL) and returns the lines that alarm.
+sub stop {
+    my ($self, $signal) = @_;
+    my @bad;
+    if ($self->{pid} && $self->{owner} == $$) {
+        my $master = $self->master;
+        my @workers = $self->workers;
+        $signal //= 'TERM';
+        kill $signal, $master;
+        kill KILL => @workers if $signal eq 'KILL';
+        my $gone = $master == $self->{pid}
+            ? MDVR::Test::wait_pid($master, MDVR::Test::patience(20))
+            : MDVR::Test::eventually(sub { !kill 0, $master }, 20);
+        unless ($gone) {
+            push @bad, "nginx $self->{name} did not stop on SIG$signal";
+            kill KILL => $self->workers, $master;
+        }
+        MDVR::Test::wait_pid($self->{pid}, 5);
+        delete $self->{pid};
+        unlink "$self->{dir}/nginx.pid" if $signal eq 'KILL';
+    }
+    push @bad, MDVR::Test::alarms($self->log), MDVR::Test::alarms(MDVR::Test::slurp("$self->{dir}/stderr"));
+    for my $report (glob "$self->{dir}/{asan,ubsan}.*") {
+        my $text = MDVR::Test::slurp($report);
+        push @bad, "$report: " . join "\n", (split /\n/, $text)[0 .. 30] if $text =~ /\S/;
+    }
+    return map { "$self->{name}: $_" } @bad;
+}
+
+sub restart { my ($self, $signal) = @_; $self->stop($signal); return $self->start }
+
+sub log        { my ($self) = @_; return MDVR::Test::slurp($self->{error_log}) }
+sub access_log { my ($self) = @_; return MDVR::Test::slurp("$self->{dir}/access.log") }
+
+# Numbers of /metrics: { 'name{label="x"}' => value }; or one of them, 0 when
+# it is not there.
+sub metrics {
+    my ($self, $name) = @_;
+    my $r = MDVR::HTTP->new(port => $self->{http_port})->request('GET', '/metrics');
+    my %m = map { /^([^#\s]\S*(?:\{.*\})?)\s+(\S+)/ ? ($1 => $2) : () } split /\n/, $r->{body};
+    return defined $name ? $m{$name} // 0 : \%m;
+}
+
+# Resident kilobytes of all workers.
+sub memory_kb {
+    my ($self) = @_;
+    my $sum = 0;
+    for my $pid ($self->workers) {
+        $sum += $1 if MDVR::Test::slurp("/proc/$pid/status") =~ /^VmRSS:\s+(\d+)/m;
+    }
+    return $sum;
+}
+
+1;
