@@ -96,20 +96,7 @@ $o{main}
 
 events { worker_connections $o{connections}; }
 
-stream {
-    $o{stream}
-    server {
-        listen 127.0.0.1:$self->{signal_port} reuseport;
-        mdvr_signaling;
-        $o{signaling}
-    }
-    server {
-        listen 127.0.0.1:$self->{media_port} reuseport;
-        mdvr_media;
-        $o{media}
-    }
-}
-
+@{[ $self->stream_block(%o) ]}
 http {
     client_body_temp_path $dir/temp/body;
     proxy_temp_path $dir/temp/proxy;
@@ -130,8 +117,7 @@ http {
         listen 127.0.0.1:$self->{https_port} ssl reuseport;
         $o{server}
 
-        location /api/ { mdvr_api; $o{api} }
-        location /live/ { mdvr_live; $o{live} }
+@{[ map { "        $_\n" } $self->locations(%o) ]}
         location \@mdvr_peer {
             proxy_pass \$mdvr_peer;
             proxy_http_version 1.1;
@@ -140,10 +126,6 @@ http {
             proxy_set_header Connection \$mdvr_connection;
             proxy_buffering off;
         }
-        location = /ws { mdvr_ws; $o{ws} }
-        location = /healthz { mdvr_health; }
-        location = /readyz { mdvr_health; }
-        location = /metrics { mdvr_metrics; }
         location / { root $www; }
     }
 }
@@ -158,6 +140,33 @@ CONF
     open my $fh, '>', $self->{conf} or croak "$self->{conf}: $!";
     print $fh $conf;
     close $fh;
+}
+
+# Whether the module knows a directive: fronts that are not built are left out.
+sub has {
+    my ($self, $directive) = @_;
+    state %modules;
+    my $module = "$MDVR::Test::TOP/build/" . ($self->{asan} ? 'asan/' : '') . 'ngx_mdvr_module.so';
+    my $bytes = $modules{$module} //= MDVR::Test::slurp($module);
+    return index($bytes, "$directive\0") >= 0;
+}
+
+sub stream_block {
+    my ($self, %o) = @_;
+    my @servers;
+    for (['signaling', $self->{signal_port}], ['media', $self->{media_port}]) {
+        my ($kind, $port) = @$_;
+        push @servers, "server { listen 127.0.0.1:$port reuseport; mdvr_$kind; $o{$kind} }" if $self->has("mdvr_$kind");
+    }
+    return join "\n    ", 'stream {', $o{stream}, @servers, "\n}\n";
+}
+
+sub locations {
+    my ($self, %o) = @_;
+    return map { my ($where, $directive, $more) = @$_;
+        $self->has($directive) ? "location $where { $directive; $more }" : () }
+        [ '/api/', 'mdvr_api', $o{api} ], [ '/live/', 'mdvr_live', $o{live} ], [ '= /ws', 'mdvr_ws', $o{ws} ],
+        [ '= /healthz', 'mdvr_health', '' ], [ '= /readyz', 'mdvr_health', '' ], [ '= /metrics', 'mdvr_metrics', '' ];
 }
 
 sub binary { $ENV{MDVR_NGINX} // '/usr/sbin/nginx' }
@@ -206,7 +215,7 @@ sub start {
         exec binary(), '-p', $self->{dir}, '-c', $self->{conf}, '-e', $self->{error_log} or POSIX::_exit(127);
     }
     $self->{pid} = $pid;
-    my $ready = $o{ready} // $self->{opt}{ready} // 1;
+    my $ready = $o{ready} // $self->{opt}{ready} // $self->has('mdvr_health');
     my $up = MDVR::Test::eventually(sub {
         return -1 if waitpid($pid, POSIX::WNOHANG) == $pid;
         $ready ? $self->ready : $self->listening;
@@ -228,6 +237,7 @@ sub listening {
 
 sub ready {
     my ($self) = @_;
+    return $self->listening unless $self->has('mdvr_health');
     my $r = eval { MDVR::HTTP->new(port => $self->{http_port}, timeout => 5)->request('GET', '/readyz') };
     return $r && $r->{status} == 200 ? 1 : 0;
 }
@@ -264,7 +274,7 @@ sub reload {
         my @now = $self->workers;
         @now && !grep { $old{$_} } @now;
     }, 10) or croak "nginx $self->{name} does not reload: " . substr($self->log, -1500);
-    MDVR::Test::eventually(sub { $self->ready }, 10) if $self->{opt}{ready} // 1;
+    MDVR::Test::eventually(sub { $self->ready }, 10) if $self->{opt}{ready} // $self->has('mdvr_health');
     return $self;
 }
 
