@@ -19,9 +19,10 @@ postgres_start() {
         say "making the database cluster"
         put_secret initdb "$DB_USER" <"$SECRETS/postgres"
         as "$DB_USER" env LC_ALL=C.UTF-8 "$PGBIN/initdb" -D "$STATE/pg" -U mdvr_admin \
-            --pwfile="$SECRETS/initdb" -A scram-sha-256 -E UTF8 --locale=C.UTF-8 \
+            --pwfile="$SECRETS/initdb" -A scram-sha-256 -E UTF8 --locale=C.UTF-8 --no-sync \
             >"$RUN/initdb.log" 2>&1 || { tail "$RUN/initdb.log" >&2; fail "initdb failed"; }
         rm -f "$SECRETS/initdb"
+        ( sync -f "$STATE/pg" 8>&- & )
     fi
     say "starting PostgreSQL"
     as "$DB_USER" tee "$STATE/pg/mdvr.conf" >/dev/null <<TXT

@@ -41,13 +41,17 @@ sub new {
         qw(mdvr_stream mdvr_api mdvr_worker));
     $self->write_secret("$dir/storage.key", sha256_hex($SECRET) . "\n");
 
+    return $self;
+}
+
+sub start {
+    my ($self, %opt) = @_;
     $self->redis_start unless $opt{no_redis};
     unless ($opt{no_postgres}) {
         my $template = template();
         system('cp', '-a', '--reflink=auto', $template, $self->{pg}) == 0 or croak 'cannot copy the template';
         $self->pg_start;
     }
-    return $self;
 }
 
 sub give {

@@ -126,6 +126,7 @@ sub new {
     $self->{dir} = test_dir();
     $self->{store} = MDVR::Store->new("$self->{dir}", %opt);
     push @alive, $self;
+    $self->{store}->start(%opt);
     return $self;
 }
 
