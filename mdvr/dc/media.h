@@ -88,6 +88,7 @@ typedef struct {
     bool          legacy;           /* set by the first text without "@@" */
     bool          started;          /* the registration has been seen */
     bool          scanning;         /* looking for the next header */
+    bool          lost;             /* bytes were lost since the last one */
     unsigned      incidents;
     uint32_t      skipped;          /* bytes in this incident */
     uint64_t      skipped_total;
@@ -116,12 +117,20 @@ typedef struct {
  *                bytes from *pos on are needed (at most limit + 8)
  * MDVR_E_SYNTAX  first bytes are no registration, third incident, or nothing
  *                plausible within 1 MiB: close
- * MDVR_E_LIMIT   a length exceeds the limit in the registration phase; close
+ * MDVR_E_LEGACY  begins with a legacy binary message: close
  *
  * A length above the limit of its type after the registration is an incident
  * like a wrong byte (framing.md section 7).
  */
 mdvr_rc_t mdvr_media_next(mdvr_media_parser_t *parser, const uint8_t **pos,
+    const uint8_t *last, mdvr_media_msg_t *msg);
+
+/*
+ * To be called when [*pos, last) is not empty and the peer has been silent
+ * for MDVR_FRAME_IDLE_MS: a registration whose length counts the '#' is
+ * complete although one byte seems to be missing.  As mdvr_frame_idle().
+ */
+mdvr_rc_t mdvr_media_idle(mdvr_media_parser_t *parser, const uint8_t **pos,
     const uint8_t *last, mdvr_media_msg_t *msg);
 
 /* The limit for a type's payload. */

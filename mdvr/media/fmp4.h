@@ -20,7 +20,7 @@
 
 /* bytes of moof and of the mdat header in front of the sample; the same for
  * every fragment this file writes */
-#define MDVR_FMP4_FRAGMENT_HEAD  112
+#define MDVR_FMP4_FRAGMENT_HEAD  108
 
 typedef struct {
     mdvr_codec_e  codec;
