@@ -22,7 +22,7 @@ export interface Options {
     idempotent?: boolean;      /* sends an Idempotency-Key, so that a repeated POST starts nothing twice */
     keepalive?: boolean;       /* survives the page */
     anonymous?: boolean;
-    text?: boolean;            /* the answer is not JSON */
+    blob?: boolean;            /* the answer is a file */
 }
 
 export function uuid(): string {
@@ -156,6 +156,17 @@ export class Api {
         return this.request<T>('POST', path, { ...o, body });
     }
 
+    /* Fetches a file with the session's rights and hands it to the browser's download. */
+    async download(path: string, name: string, o: Options = {}): Promise<void> {
+        const blob = await this.request<Blob>('GET', path, { ...o, blob: true });
+        const url = URL.createObjectURL(blob);
+        const a = document.createElement('a');
+        a.href = url;
+        a.download = name;
+        a.click();
+        setTimeout(() => URL.revokeObjectURL(url), 60_000);
+    }
+
     private async once<T>(method: string, path: string, o: Options, key: string): Promise<T> {
         const url = new URL(base + path, location.origin);
         for (const [k, v] of Object.entries(o.query ?? {})) {
@@ -206,8 +217,8 @@ export class Api {
             throw new Problem(r.status, body, retry_after(r.headers.get('Retry-After'), Date.now()));
         }
 
-        if (o.text) {
-            return await r.text() as unknown as T;
+        if (o.blob) {
+            return await r.blob() as unknown as T;
         }
 
         const text = r.status === 204 ? '' : await r.text();

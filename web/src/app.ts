@@ -1,9 +1,12 @@
 /* The console: signs in, joins the parts, and owns the top bar, the pages and the keyboard. */
 
+import { AdminPage } from './admin';
+import { AlarmPage } from './alarm_page';
 import { AlarmBook } from './alarms';
 import { Api } from './api';
 import { load_config, read, socket_url } from './config';
 import type { Config } from './config';
+import { DevicePage } from './device_page';
 import { clear, coalesce, h, set_attr, set_text, toast } from './dom';
 import { has, load_features } from './features';
 import { Fleet } from './fleet';
@@ -22,7 +25,7 @@ export interface Context {
     fleet: Fleet;
     book: AlarmBook;
     link: Link;
-    listen: (fn: (m: ServerMessage) => void) => void;
+    listen: (fn: (m: ServerMessage) => void) => () => void;      /* returns how to stop listening */
 }
 
 export interface View {
@@ -84,7 +87,7 @@ class Shell implements Context {
     readonly book: AlarmBook;
     readonly link: Link;
 
-    private readonly handlers: Array<(m: ServerMessage) => void> = [];
+    private readonly handlers = new Set<(m: ServerMessage) => void>();
     private readonly pages = new Map<string, View>();
     private current: View | null = null;
     private readonly content = h('main', { class: 'content' });
@@ -123,8 +126,9 @@ class Shell implements Context {
         this.book.listen(coalesce(() => this.draw_alarm_count()));
     }
 
-    listen(fn: (m: ServerMessage) => void): void {
-        this.handlers.push(fn);
+    listen(fn: (m: ServerMessage) => void): () => void {
+        this.handlers.add(fn);
+        return () => this.handlers.delete(fn);
     }
 
     async open(): Promise<void> {
@@ -132,10 +136,12 @@ class Shell implements Context {
 
         this.live = new LivePage(this);
         this.pages.set('', this.live);
+        this.pages.set('map', this.live);
 
         clear(this.nav,
             this.nav_link('', 'Live'),
-            has('GET', '/alarms') && this.api.can('alarm:read') ? this.nav_link('alarms', 'Alarms', this.alarm_count) : null);
+            has('GET', '/alarms') && this.api.can('alarm:read') ? this.nav_link('alarms', 'Alarms', this.alarm_count) : null,
+            has('GET', '/users') && this.api.can('user:manage') ? this.nav_link('admin', 'Administration') : null);
 
         clear(root, h('header', { class: 'top' },
             h('a', { class: 'brand', href: '#/', 'aria-label': 'MDVR console' }, 'MDVR'), this.nav,
@@ -243,11 +249,12 @@ class Shell implements Context {
         return h('a', { href: `#/${name}`, 'data-page': name, 'data-testid': `nav-${name || 'live'}` }, text, extra);
     }
 
-    add_page(name: string, make: () => View): void {
-        this.makers.set(name, make);
-    }
-
-    private readonly makers = new Map<string, () => View>();
+    /* Pages that are made when first shown.  `map` is the live page with a vehicle chosen. */
+    private readonly makers = new Map<string, () => View>([
+        ['alarms', () => new AlarmPage(this)],
+        ['device', () => new DevicePage(this)],
+        ['admin', () => new AdminPage(this)],
+    ]);
 
     private readonly route = (): void => {
         const parts = location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
@@ -273,7 +280,7 @@ class Shell implements Context {
         page.show?.(parts.slice(1));
 
         for (const a of this.nav.querySelectorAll('a')) {
-            set_attr(a, 'aria-current', a.dataset.page === name ? 'page' : null);
+            set_attr(a, 'aria-current', a.dataset.page === (name === 'map' ? '' : name) ? 'page' : null);
         }
     };
 

@@ -56,8 +56,10 @@ export class Fleet {
     constructor(private readonly api: Api) {
     }
 
-    listen(fn: Listener): void {
+    /* Returns how to stop listening. */
+    listen(fn: Listener): () => void {
         this.listeners.add(fn);
+        return () => this.listeners.delete(fn);
     }
 
     private tell(changed: Set<string> | null): void {

@@ -10,6 +10,34 @@ import { is_moving } from './fleet';
 import type { Fleet, Vehicle } from './fleet';
 import { decimals, grid_step, ticks } from './grid';
 
+/* A map with tiles, or with the plain grid when the installation has none. */
+export function base_map(canvas: HTMLElement, config: Config): L.Map {
+    const map = L.map(canvas, { zoomControl: false, attributionControl: false, preferCanvas: true, zoomSnap: 0.5,
+        worldCopyJump: true, minZoom: 2, maxZoom: config.tile_url ? config.tile_max_zoom : 20 });
+
+    map.setView([30, 10], 3);
+    L.control.zoom({ position: 'bottomright' }).addTo(map);
+    L.control.scale({ position: 'bottomleft', imperial: false }).addTo(map);
+
+    if (config.tile_url) {
+        L.control.attribution({ prefix: false }).addTo(map);
+        const text = h('span', {}, config.tile_attribution).innerHTML;      /* as text, never as markup */
+        L.tileLayer(config.tile_url, { attribution: text, maxZoom: config.tile_max_zoom, className: 'tiles' }).addTo(map);
+    } else {
+        new Graticule(map, canvas);
+    }
+    return map;
+}
+
+/* The sign of a vehicle: an arrow while it moves, else a dot. */
+export function vehicle_sign(): { box: SVGElement; arrow: SVGElement } {
+    const arrow = svg('g', {}, svg('path', { class: 'arrow', d: 'M0 -10L7 9L0 5L-7 9Z' }),
+        svg('circle', { class: 'still', r: 6 }));
+    const box = svg('svg', { viewBox: '-16 -16 32 32', width: 32, height: 32, 'aria-hidden': 'true' },
+        svg('circle', { class: 'halo', r: 14 }), arrow);
+    return { box, arrow };
+}
+
 interface Mark {
     marker: L.Marker;
     el: HTMLElement;
@@ -39,20 +67,7 @@ export class FleetMap {
         const canvas = h('div', { class: 'map-canvas', 'data-testid': 'map' });
         this.el = h('div', { class: 'map', role: 'region', 'aria-label': 'Map' }, canvas);
 
-        this.map = L.map(canvas, { zoomControl: false, attributionControl: false, preferCanvas: true, zoomSnap: 0.5,
-            worldCopyJump: true, minZoom: 2, maxZoom: config.tile_url ? config.tile_max_zoom : 20 });
-        this.map.setView([30, 10], 3);
-        L.control.zoom({ position: 'bottomright' }).addTo(this.map);
-        L.control.scale({ position: 'bottomleft', imperial: false }).addTo(this.map);
-
-        if (config.tile_url) {
-            L.control.attribution({ prefix: false }).addTo(this.map);
-            const text = h('span', {}, config.tile_attribution).innerHTML;      /* as text, never as markup */
-            L.tileLayer(config.tile_url, { attribution: text, maxZoom: config.tile_max_zoom, className: 'tiles' })
-                .addTo(this.map);
-        } else {
-            new Graticule(this.map, canvas);
-        }
+        this.map = base_map(canvas, config);
 
         this.trail = L.polyline([], { color: '#5aa9e6', weight: 3, opacity: 0.75, interactive: false }).addTo(this.map);
 
@@ -228,10 +243,7 @@ export class FleetMap {
     }
 
     private make_mark(v: Vehicle, lat: number, lon: number): Mark {
-        const arrow = svg('g', {}, svg('path', { class: 'arrow', d: 'M0 -10L7 9L0 5L-7 9Z' }),
-            svg('circle', { class: 'still', r: 6 }));
-        const box = svg('svg', { viewBox: '-16 -16 32 32', width: 32, height: 32, 'aria-hidden': 'true' },
-            svg('circle', { class: 'halo', r: 14 }), arrow);
+        const { box, arrow } = vehicle_sign();
         const label = h('span', { class: 'veh-label' });
         const html = h('div', { class: 'veh-body' }, box as unknown as Node, label);
 

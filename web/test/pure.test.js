@@ -6,12 +6,14 @@ import test from 'node:test';
 import { role_scopes } from '../src/api.ts';
 import { Backoff } from '../src/backoff.ts';
 import { socket_url } from '../src/config.ts';
-import { routes } from '../src/features.ts';
+import { command_examples, routes } from '../src/features.ts';
 import { channel_names, choose, has_place, is_moving } from '../src/fleet.ts';
 import { ago, bitrate, bytes, compass, coordinate, duration, speed, words } from '../src/format.ts';
 import { best_wall, decimals, grid_step, ticks } from '../src/grid.ts';
 import { Problem, retry_after } from '../src/problem.ts';
 import { Seen } from '../src/socket.ts';
+import { at_time } from '../src/track.ts';
+import { label_of } from '../src/ui.ts';
 
 const now = Date.parse('2026-01-31T08:15:30.250Z');
 
@@ -163,4 +165,34 @@ test('seen ids are remembered, but not for ever', () => {
     s.add('d');
     assert.equal(s.add('a'), true, 'the oldest was forgotten');
     assert.equal(s.add('d'), false);
+});
+
+test('replay stands between two reports, but does not fly over a gap', () => {
+    const fixes = [
+        { t: 0, lat: 41, lon: 29, speed: 10, course: 90 },
+        { t: 10_000, lat: 41.001, lon: 29.002, speed: 20, course: 80 },
+        { t: 900_000, lat: 42, lon: 30, speed: 5, course: 70 },
+    ];
+    assert.equal(at_time([], 5), null);
+    assert.equal(at_time(fixes, -5).lat, 41);
+    const half = at_time(fixes, 5000);
+    assert.equal(half.lat.toFixed(4), '41.0005');
+    assert.equal(half.lon.toFixed(3), '29.001');
+    assert.equal(half.speed, 10);
+    assert.equal(at_time(fixes, 500_000).lat, 41.001);
+    assert.equal(at_time(fixes, 900_000).index, 2);
+    assert.equal(at_time(fixes, 1e9).lat, 42);
+});
+
+test('labels carry their unit apart', () => {
+    assert.deepEqual(label_of('speed_kmh'), { text: 'Speed', unit: 'km/h' });
+    assert.deepEqual(label_of('size_bytes'), { text: 'Size', unit: 'bytes' });
+    assert.deepEqual(label_of('last_seen_at'), { text: 'Last seen', unit: '' });
+});
+
+test('examples of commands come from the OpenAPI document', () => {
+    const paths = { '/devices/{id}/commands': { post: { requestBody: { content: { 'application/json': { examples: {
+        a: { value: { type: 'snapshot', params: { channel: 1 } } }, b: { value: 7 }, c: {} } } } } } } };
+    assert.deepEqual(command_examples(paths), { snapshot: { type: 'snapshot', params: { channel: 1 } } });
+    assert.deepEqual(command_examples({ '/devices': { post: {} } }), {});
 });

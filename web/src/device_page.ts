@@ -1,0 +1,210 @@
+/* One vehicle: its status, where it was, why it is offline, commands to its recorder. */
+
+import type { Context, View } from './app';
+import { commands_panel } from './commands';
+import { edit_device_dialog } from './devices';
+import { clear, dialog, field, h, set_text, toast } from './dom';
+import { has } from './features';
+import { ago, date_time } from './format';
+import { History } from './history';
+import type { Device } from './types';
+import { facts, page_head, say, tabs } from './ui';
+import type { Tab } from './ui';
+
+type Doc = Record<string, unknown>;
+
+class OneDevice {
+    readonly el: HTMLElement;
+    private readonly head;
+    private readonly tabbed;
+    private readonly status = h('div', { class: 'status', 'data-testid': 'device-status' });
+    private readonly diagnostics = h('div', { class: 'status', 'data-testid': 'device-diagnostics' });
+    private history: History | null = null;
+    private timer = 0;
+    private readonly undo: Array<() => void> = [];
+
+    constructor(private readonly c: Context, private readonly id: string) {
+        const label = c.fleet.vehicles.get(id)?.label ?? 'Vehicle';
+        const can_write = c.api.can('device:write');
+        const edit = h('button', { type: 'button', hidden: !can_write, 'data-testid': 'device-edit', onclick: () => void this.edit() }, 'Change');
+        const remove = h('button', { type: 'button', hidden: !can_write, onclick: () => void this.remove() }, 'Delete');
+
+        this.head = page_head(label, `#/map/${id}`, edit, remove);
+        this.head.title.setAttribute('data-testid', 'device-title');
+
+        const list: Tab[] = [{ name: 'status', text: 'Status', make: () => this.status, show: () => void this.load_status() }];
+
+        if (has('GET', '/devices/{}/telemetry')) {
+            list.push({ name: 'history', text: 'History', make: () => {
+                this.history = new History(c, id);
+                return this.history.el;
+            }, show: () => this.history?.show() });
+        }
+        if (has('GET', '/devices/{}/diagnostics') && c.api.can('device:control')) {
+            list.push({ name: 'diagnostics', text: 'Diagnostics', make: () => this.diagnostics, show: () => void this.load_diagnostics() });
+        }
+        if (has('POST', '/devices/{}/commands') && c.api.can('device:control')) {
+            let panel: ReturnType<typeof commands_panel> | null = null;
+            list.push({ name: 'commands', text: 'Commands', make: () => {
+                panel = commands_panel(c, id, label);
+                this.undo.push(panel.close);
+                return panel.el;
+            }, show: () => panel?.reload() });
+        }
+
+        this.tabbed = tabs(list, (name) => { location.hash = `#/device/${id}/${name}`; });
+        this.el = h('div', { class: 'page' }, this.head.el, this.tabbed.el);
+        this.undo.push(c.fleet.listen((changed) => {
+            if (!changed || changed.has(id)) {
+                this.draw_head();
+            }
+        }));
+    }
+
+    close(): void {
+        this.hide();
+        this.undo.forEach((fn) => fn());
+    }
+
+    show(tab: string): void {
+        this.draw_head();
+        this.tabbed.show(tab);
+        clearInterval(this.timer);
+        if (tab === '' || tab === 'status') {
+            this.timer = window.setInterval(() => {
+                if (!document.hidden) {
+                    void this.load_status();
+                }
+            }, 5000);
+        }
+        if (tab !== 'history') {
+            this.history?.hide();
+        }
+    }
+
+    hide(): void {
+        clearInterval(this.timer);
+        this.history?.hide();
+    }
+
+    private draw_head(): void {
+        const v = this.c.fleet.vehicles.get(this.id);
+        if (v) {
+            set_text(this.head.title, v.label);
+            set_text(this.head.note, [v.name, v.serial, v.online ? 'online' : `offline, seen ${ago(v.seen_at, Date.now())}`].filter(Boolean).join(' · '));
+        }
+    }
+
+    private async load_status(): Promise<void> {
+        try {
+            const s = await this.c.api.get<Doc>(`/devices/${this.id}/status`);
+            clear(this.status, facts(s, ['device_id', 'id', 'tenant_id']));
+        } catch (e) {
+            clear(this.status, h('p', { class: 'empty' }, say(e)));
+        }
+    }
+
+    private async load_diagnostics(): Promise<void> {
+        try {
+            const d = await this.c.api.get<Doc>(`/devices/${this.id}/diagnostics`);
+            const messages = rows(d.messages);
+            const connections = rows(d.connections ?? d.connection_history);
+            const cause = typeof d.offline_cause === 'string' ? d.offline_cause : '';
+
+            clear(this.diagnostics,
+                cause ? h('p', { class: 'cause', 'data-testid': 'offline-cause' }, `Offline: ${cause}`) : null,
+                facts(d, ['messages', 'connections', 'connection_history', 'offline_cause', 'device_id', 'id']),
+                connections.length > 0 ? h('h3', {}, 'Connections') : null,
+                connections.length > 0 ? simple_table(connections) : null,
+                messages.length > 0 ? h('h3', {}, 'Last messages') : null,
+                messages.length > 0 ? simple_table(messages) : null);
+        } catch (e) {
+            clear(this.diagnostics, h('p', { class: 'empty' }, say(e)));
+        }
+    }
+
+    private async edit(): Promise<void> {
+        try {
+            const d = await this.c.api.get<Device>(`/devices/${this.id}`);
+            if (await edit_device_dialog(this.c, d)) {
+                toast('Saved.');
+                this.draw_head();
+            }
+        } catch (e) {
+            toast(say(e), 'error');
+        }
+    }
+
+    private async remove(): Promise<void> {
+        const v = this.c.fleet.vehicles.get(this.id);
+        const name = v?.label ?? '';
+        const typed = h('input', { type: 'text', autocomplete: 'off' });
+        const done = await dialog('Delete the vehicle', [
+            h('p', {}, 'Its recorder will be refused from now on. Its history goes with it.'), field(`Type ${name} to confirm`, typed),
+        ], 'Delete', async () => {
+            if (typed.value.trim() !== name) {
+                throw new Error('The name does not match.');
+            }
+            await this.c.api.request('DELETE', `/devices/${this.id}`);
+        }, { danger: true });
+
+        if (done) {
+            location.hash = '#/';
+            await this.c.fleet.load();
+        }
+    }
+}
+
+function rows(value: unknown): Doc[] {
+    return Array.isArray(value) ? value.filter((x): x is Doc => typeof x === 'object' && x !== null) : [];
+}
+
+/* Rows of one kind: their members are the columns. */
+function simple_table(list: Doc[]): HTMLElement {
+    const names = [...new Set(list.flatMap((d) => Object.keys(d)))].filter((n) => !/(^id|_id)$/.test(n)).slice(0, 8);
+    const cell = (value: unknown) => {
+        if (value === null || value === undefined) {
+            return '';
+        }
+        if (typeof value === 'string') {
+            return /^\d{4}-\d\d-\d\dT/.test(value) ? date_time(value) : value;
+        }
+        return typeof value === 'object' ? JSON.stringify(value) : String(value);
+    };
+
+    return h('table', { class: 'table' },
+        h('thead', {}, h('tr', {}, ...names.map((n) => h('th', { scope: 'col' }, n.replace(/_/g, ' '))))),
+        h('tbody', {}, ...list.map((d) => h('tr', {}, ...names.map((n) => h('td', {}, cell(d[n])))))));
+}
+
+export class DevicePage implements View {
+    readonly el = h('div', { class: 'device-page' });
+    private current: OneDevice | null = null;
+    private id = '';
+
+    constructor(private readonly c: Context) {
+    }
+
+    show(rest: string[]): void {
+        const id = rest[0] ?? '';
+        if (id !== this.id) {
+            this.current?.close();
+            this.id = id;
+            this.current = new OneDevice(this.c, id);
+            clear(this.el, this.current.el);
+        }
+        this.current?.show(rest[1] ?? '');
+    }
+
+    hide(): void {
+        this.current?.hide();
+    }
+
+    key(e: KeyboardEvent): boolean {
+        if (e.key === 'Escape') {
+            location.hash = `#/map/${this.id}`;
+            return true;
+        }
+        return false;
+    }
+}
