@@ -167,6 +167,14 @@ begin
         return;                                     -- a newer connection was faster
     end if;
 
+    if old.online and old.connected_at = p_connected_at and old.node = p_node then
+        update mdvr.device_state                    -- V101 again on the same connection
+           set registration = coalesce(p_v101, registration), last_seen_at = now(),
+               utc_offset_minutes = coalesce((p_v101 ->> 'utc_offset_minutes')::smallint, utc_offset_minutes)
+         where device_id = p_device_id;
+        return;
+    end if;
+
     if old.online then
         update mdvr.connection
            set disconnected_at = p_connected_at, reason = 'replaced'
@@ -189,7 +197,7 @@ end
 $$;
 
 comment on function mdvr.register_device(uuid, text, uuid, text, timestamptz, jsonb) is
-    'V101 was accepted: the device is online here. NULLs when a newer connection was recorded before';
+    'V101 was accepted: the device is online here. NULLs when a newer connection was recorded before, or this one already';
 
 
 create function mdvr.device_offline(p_device_id uuid, p_node text, p_connected_at timestamptz, p_reason text,
