@@ -185,14 +185,33 @@ comment on function mdvr.purge_positions(integer) is
 grant execute on function mdvr.purge_positions(integer) to mdvr_worker;
 
 
+-- Device clocks are believed within [now - 90 days, now + 1 day].
+
+create function mdvr.believed_at(at timestamptz, received timestamptz) returns timestamptz
+language sql stable parallel safe
+as $$
+    select case when at between now() - interval '90 days' and now() + interval '1 day' then at
+                when received between now() - interval '90 days' and now() + interval '1 day' then received
+                else now() end
+$$;
+
+comment on function mdvr.believed_at(timestamptz, timestamptz) is
+    'The device''s time, else the server''s time of receipt, else now';
+
+
 -- One batch of position reports, of any devices and tenants.
 --
 -- Arrays of equal length, one element per report.  A NULL digest makes no
 -- telemetry row and only moves the latest position (positions inside other
--- messages).  Reports of unknown devices are skipped.  A device time outside
--- [now - 90 days, now + 1 day] is replaced by received_at and kept in clock_at;
--- measurements outside their range become NULL.  Rows are written in device
--- order, so that batches never deadlock.
+-- messages).  Reports of unknown devices are skipped.  A device time that is not
+-- believed is replaced by received_at and kept in clock_at; measurements outside
+-- their range become NULL.
+--
+-- Reports are unique nearly always, so a plain INSERT is tried first (ON CONFLICT
+-- costs a second index probe and a second log record per row); after a conflict
+-- the digests of what is stored already become NULL and the batch runs again.
+-- Rows are taken in device order, by nested loops, so that two batches that move
+-- the same positions wait for each other instead of deadlocking.
 
 create function mdvr.store_positions(
     p_device_id uuid[], p_recorded_at timestamptz[], p_received_at timestamptz[], p_gps_valid bool[],
@@ -201,86 +220,133 @@ create function mdvr.store_positions(
     p_temp_device_c real[], p_temp_engine_c real[], p_temp_cabin_c real[], p_parking_s int[], p_rpm int[],
     p_obd_speed_kmh real[], p_people int[], p_trigger int2[], p_late bool[], p_body_digest bytea[])
 returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_hashjoin = off set enable_mergejoin = off
 as $$
 declare
-    low    constant timestamptz := now() - interval '90 days';
-    high   constant timestamptz := now() + interval '1 day';
-    stored integer;
+    digests bytea[] := p_body_digest;
+    stored  integer;
+    moving  integer;
+    moved   integer;
 begin
-    with report as materialized (
-        select d.tenant_id, r.device_id,
-               case when r.at between low and high then r.at
-                    when r.received between low and high then r.received
-                    else now() end as recorded_at,
-               r.received as received_at,
-               case when r.at between low and high then null else r.at end as clock_at,
-               r.gps_valid and r.lat between -90 and 90 and r.lon between -180 and 180 as gps_valid,
-               case when r.lat between -90 and 90 and r.lon between -180 and 180 then r.lat end as lat_deg,
-               case when r.lat between -90 and 90 and r.lon between -180 and 180 then r.lon end as lon_deg,
-               case when r.satellites >= 0 then r.satellites end as satellites,
-               case when r.speed between 0 and 1000 then r.speed end as speed_kmh,
-               case when r.course between 0 and 360 then r.course end as course_deg,
-               r.acc,
-               case when r.mileage >= 0 then r.mileage end as mileage_m,
-               case when r.fuel between 0 and 1e6 then r.fuel end as fuel_l,
-               left(r.status_hex, 32) as status_hex, left(r.mask_hex, 32) as mask_hex,
-               r.temp_device as temp_device_c, r.temp_engine as temp_engine_c, r.temp_cabin as temp_cabin_c,
-               case when r.parking >= 0 then r.parking end as parking_s,
-               case when r.rpm >= 0 then r.rpm end as rpm,
-               case when r.obd_speed between 0 and 1000 then r.obd_speed end as obd_speed_kmh,
-               case when r.people >= 0 then r.people end as people,
-               r.trigger, coalesce(r.late, false) as late, r.digest as body_digest
-          from unnest(p_device_id, p_recorded_at, p_received_at, p_gps_valid, p_lat_deg, p_lon_deg, p_satellites,
-                      p_speed_kmh, p_course_deg, p_acc, p_mileage_m, p_fuel_l, p_status_hex, p_mask_hex,
-                      p_temp_device_c, p_temp_engine_c, p_temp_cabin_c, p_parking_s, p_rpm, p_obd_speed_kmh,
-                      p_people, p_trigger, p_late, p_body_digest)
-               as r (device_id, at, received, gps_valid, lat, lon, satellites, speed, course, acc, mileage, fuel,
-                     status_hex, mask_hex, temp_device, temp_engine, temp_cabin, parking, rpm, obd_speed, people,
-                     trigger, late, digest)
-          join mdvr.device d on d.id = r.device_id
-         order by r.device_id, 3
-    ),
-    kept as (
-        insert into mdvr.telemetry (tenant_id, device_id, recorded_at, received_at, clock_at, gps_valid, lat_deg,
-               lon_deg, satellites, speed_kmh, course_deg, acc, mileage_m, fuel_l, status_hex, mask_hex,
-               temp_device_c, temp_engine_c, temp_cabin_c, parking_s, rpm, obd_speed_kmh, people, trigger, late,
-               body_digest)
-        select tenant_id, device_id, recorded_at, received_at, clock_at, gps_valid, lat_deg, lon_deg, satellites,
-               speed_kmh, course_deg, acc, mileage_m, fuel_l, status_hex, mask_hex, temp_device_c, temp_engine_c,
-               temp_cabin_c, parking_s, rpm, obd_speed_kmh, people, trigger, late, body_digest
-          from report
-         where body_digest is not null
-        on conflict do nothing
-        returning 1
-    ),
-    moved as (
-        insert into mdvr.position as p (device_id, tenant_id, recorded_at, received_at, gps_valid, fix_at, lat_deg,
+    loop
+        begin
+            with report as materialized (
+                select d.tenant_id, r.device_id, mdvr.believed_at(r.at, r.received) as recorded_at,
+                       coalesce(r.received, now()) as received_at,
+                       nullif(r.at, mdvr.believed_at(r.at, r.received)) as clock_at,
+                       coalesce(r.gps_valid, false) and coalesce(r.lat between -90 and 90, false)
+                           and coalesce(r.lon between -180 and 180, false) as gps_valid,
+                       case when r.lat between -90 and 90 and r.lon between -180 and 180 then r.lat end as lat_deg,
+                       case when r.lat between -90 and 90 and r.lon between -180 and 180 then r.lon end as lon_deg,
+                       case when r.satellites >= 0 then r.satellites end as satellites,
+                       case when r.speed between 0 and 1000 then r.speed end as speed_kmh,
+                       case when r.course between 0 and 360 then r.course end as course_deg,
+                       r.acc,
+                       case when r.mileage >= 0 then r.mileage end as mileage_m,
+                       case when r.fuel between 0 and 1e6 then r.fuel end as fuel_l,
+                       left(r.status_hex, 32) as status_hex, left(r.mask_hex, 32) as mask_hex,
+                       r.temp_device as temp_device_c, r.temp_engine as temp_engine_c, r.temp_cabin as temp_cabin_c,
+                       case when r.parking >= 0 then r.parking end as parking_s,
+                       case when r.rpm >= 0 then r.rpm end as rpm,
+                       case when r.obd_speed between 0 and 1000 then r.obd_speed end as obd_speed_kmh,
+                       case when r.people >= 0 then r.people end as people,
+                       r.trigger, coalesce(r.late, false) as late, r.digest as body_digest
+                  from unnest(p_device_id, p_recorded_at, p_received_at, p_gps_valid, p_lat_deg, p_lon_deg,
+                              p_satellites, p_speed_kmh, p_course_deg, p_acc, p_mileage_m, p_fuel_l, p_status_hex,
+                              p_mask_hex, p_temp_device_c, p_temp_engine_c, p_temp_cabin_c, p_parking_s, p_rpm,
+                              p_obd_speed_kmh, p_people, p_trigger, p_late, digests)
+                       as r (device_id, at, received, gps_valid, lat, lon, satellites, speed, course, acc, mileage,
+                             fuel, status_hex, mask_hex, temp_device, temp_engine, temp_cabin, parking, rpm,
+                             obd_speed, people, trigger, late, digest)
+                  join mdvr.device d on d.id = r.device_id
+                 order by r.device_id, 3 desc
+            ),
+            kept as (
+                insert into mdvr.telemetry (tenant_id, device_id, recorded_at, received_at, clock_at, gps_valid,
+                       lat_deg, lon_deg, satellites, speed_kmh, course_deg, acc, mileage_m, fuel_l, status_hex,
+                       mask_hex, temp_device_c, temp_engine_c, temp_cabin_c, parking_s, rpm, obd_speed_kmh, people,
+                       trigger, late, body_digest)
+                select tenant_id, device_id, recorded_at, received_at, clock_at, gps_valid, lat_deg, lon_deg,
+                       satellites, speed_kmh, course_deg, acc, mileage_m, fuel_l, status_hex, mask_hex,
+                       temp_device_c, temp_engine_c, temp_cabin_c, parking_s, rpm, obd_speed_kmh, people, trigger,
+                       late, body_digest
+                  from report
+                 where body_digest is not null
+                returning 1
+            ),
+            newest as materialized (
+                select distinct on (device_id) *
+                  from report
+                 where not late
+                 order by device_id, recorded_at desc
+            ),
+            changed as (
+                update mdvr.position p
+                   set recorded_at = n.recorded_at, received_at = n.received_at, gps_valid = n.gps_valid,
+                       fix_at = case when n.gps_valid then n.recorded_at else p.fix_at end,
+                       lat_deg = coalesce(n.lat_deg, p.lat_deg), lon_deg = coalesce(n.lon_deg, p.lon_deg),
+                       satellites = n.satellites, speed_kmh = n.speed_kmh, course_deg = n.course_deg, acc = n.acc,
+                       mileage_m = coalesce(n.mileage_m, p.mileage_m), fuel_l = coalesce(n.fuel_l, p.fuel_l),
+                       status_hex = n.status_hex, mask_hex = n.mask_hex, temp_device_c = n.temp_device_c,
+                       temp_engine_c = n.temp_engine_c, temp_cabin_c = n.temp_cabin_c, parking_s = n.parking_s,
+                       rpm = n.rpm, obd_speed_kmh = n.obd_speed_kmh, people = n.people,
+                       trigger = coalesce(n.trigger, p.trigger)
+                  from newest n
+                 where p.device_id = n.device_id
+                   and (n.recorded_at > p.recorded_at
+                        or p.recorded_at > p.received_at + interval '5 minutes')      -- its clock had been ahead
+                returning 1
+            )
+            select (select count(*) from kept), (select count(*) from newest), (select count(*) from changed)
+              into stored, moving, moved;
+
+            exit;
+
+        exception when unique_violation then
+            -- In another transaction, or earlier, or twice in this batch.
+            select array_agg(case when x.nth = 1 and not exists (
+                                      select from mdvr.telemetry t
+                                       where t.device_id = x.device_id and t.recorded_at = x.at
+                                         and t.body_digest = x.digest)
+                                  then x.digest end order by x.ord)
+              into digests
+              from (select r.device_id, mdvr.believed_at(r.at, r.received) as at, r.digest, r.ord,
+                           row_number() over (partition by r.device_id, mdvr.believed_at(r.at, r.received), r.digest
+                                              order by r.ord) as nth
+                      from unnest(p_device_id, p_recorded_at, p_received_at, digests)
+                           with ordinality as r (device_id, at, received, digest, ord)) x;
+        end;
+    end loop;
+
+    -- The first report of a device makes its position row.
+
+    if moved < moving then
+        insert into mdvr.position (device_id, tenant_id, recorded_at, received_at, gps_valid, fix_at, lat_deg,
                lon_deg, satellites, speed_kmh, course_deg, acc, mileage_m, fuel_l, status_hex, mask_hex,
                temp_device_c, temp_engine_c, temp_cabin_c, parking_s, rpm, obd_speed_kmh, people, trigger)
-        select distinct on (device_id) device_id, tenant_id, recorded_at, received_at, gps_valid,
-               case when gps_valid then recorded_at end, lat_deg, lon_deg, satellites, speed_kmh, course_deg, acc,
-               mileage_m, fuel_l, status_hex, mask_hex, temp_device_c, temp_engine_c, temp_cabin_c, parking_s, rpm,
-               obd_speed_kmh, people, trigger
-          from report
-         where not late
-         order by device_id, recorded_at desc
-        on conflict (device_id) do update set
-               recorded_at = excluded.recorded_at, received_at = excluded.received_at,
-               gps_valid = excluded.gps_valid,
-               fix_at = coalesce(excluded.fix_at, p.fix_at),
-               lat_deg = coalesce(excluded.lat_deg, p.lat_deg), lon_deg = coalesce(excluded.lon_deg, p.lon_deg),
-               satellites = excluded.satellites, speed_kmh = excluded.speed_kmh, course_deg = excluded.course_deg,
-               acc = excluded.acc, mileage_m = coalesce(excluded.mileage_m, p.mileage_m),
-               fuel_l = coalesce(excluded.fuel_l, p.fuel_l), status_hex = excluded.status_hex,
-               mask_hex = excluded.mask_hex, temp_device_c = excluded.temp_device_c,
-               temp_engine_c = excluded.temp_engine_c, temp_cabin_c = excluded.temp_cabin_c,
-               parking_s = excluded.parking_s, rpm = excluded.rpm, obd_speed_kmh = excluded.obd_speed_kmh,
-               people = excluded.people, trigger = coalesce(excluded.trigger, p.trigger)
-         where excluded.recorded_at > p.recorded_at
-            or p.recorded_at > p.received_at + interval '5 minutes'       -- the clock had been ahead
-    )
-    select count(*) into stored from kept;
+        select distinct on (d.id) d.id, d.tenant_id, mdvr.believed_at(r.at, r.received), coalesce(r.received, now()),
+               coalesce(r.gps_valid, false) and f.inside,
+               case when r.gps_valid and f.inside then mdvr.believed_at(r.at, r.received) end,
+               case when f.inside then r.lat end, case when f.inside then r.lon end,
+               r.satellites, r.speed, r.course, r.acc, r.mileage, r.fuel, left(r.status_hex, 32),
+               left(r.mask_hex, 32), r.temp_device, r.temp_engine, r.temp_cabin, r.parking, r.rpm, r.obd_speed,
+               r.people, r.trigger
+          from unnest(p_device_id, p_recorded_at, p_received_at, p_gps_valid, p_lat_deg, p_lon_deg,
+                      p_satellites, p_speed_kmh, p_course_deg, p_acc, p_mileage_m, p_fuel_l, p_status_hex,
+                      p_mask_hex, p_temp_device_c, p_temp_engine_c, p_temp_cabin_c, p_parking_s, p_rpm,
+                      p_obd_speed_kmh, p_people, p_trigger, p_late)
+               as r (device_id, at, received, gps_valid, lat, lon, satellites, speed, course, acc, mileage,
+                     fuel, status_hex, mask_hex, temp_device, temp_engine, temp_cabin, parking, rpm,
+                     obd_speed, people, trigger, late)
+          join mdvr.device d on d.id = r.device_id
+          cross join lateral (select coalesce(r.lat between -90 and 90 and r.lon between -180 and 180, false)
+                              as inside) f
+         where not coalesce(r.late, false)
+           and not exists (select from mdvr.position p where p.device_id = r.device_id)
+         order by d.id, 3 desc
+        on conflict (device_id) do nothing;
+    end if;
 
     return stored;
 end
