@@ -49,7 +49,7 @@ WEB_SRC    := $(shell find web -type f -not -path '*/node_modules/*' -not -path 
 
 SIM_LIBS    = $(shell pkg-config --libs libcrypto 2>/dev/null)
 WORKER_PKG  = libavformat libavcodec libavfilter libswscale libswresample libavutil libpq hiredis libcurl libcrypto jansson
-RTC_PKG     = libssl libcrypto libsrtp2 hiredis
+RTC_PKG     = libssl libcrypto libsrtp2 jansson
 PQ_INC      = $(addprefix -I,$(shell pg_config --includedir 2>/dev/null))
 
 # ---------------------------------------------------------------- the public
