@@ -35,6 +35,7 @@ export class VehicleList {
     private filter: Filter = 'all';
     private selected = '';
     private hovered = false;
+    private readonly timer: number;
 
     constructor(private readonly fleet: Fleet) {
         this.search = h('input', {
@@ -110,7 +111,7 @@ export class VehicleList {
             }
         });
 
-        setInterval(() => {
+        this.timer = window.setInterval(() => {
             if (!document.hidden) {
                 this.ages();
                 if (!this.hovered && (this.key !== 'label' || this.filter !== 'all')) {
@@ -120,6 +121,10 @@ export class VehicleList {
         }, 1000);
 
         this.reorder();
+    }
+
+    close(): void {
+        clearInterval(this.timer);
     }
 
     select(id: string): void {

@@ -173,7 +173,9 @@ export class LivePage implements View {
 
     close(): void {
         this.wall.close_all();
-        this.map.map.remove();
+        this.map.close();
+        this.list.close();
+        this.panel.close();
     }
 
     show(rest: string[]): void {
@@ -247,6 +249,7 @@ class VehiclePanel {
     private readonly cameras = h('div', { class: 'cameras', role: 'group', 'aria-label': 'Cameras' });
     private readonly details = h('a', { class: 'button', 'data-testid': 'details' }, 'Details');
     private readonly values = new Map<string, HTMLElement>();
+    private readonly timer: number;
 
     constructor(private readonly c: Context, private readonly wall: Wall) {
         this.has_details = has('GET', '/devices/{}/status');
@@ -258,7 +261,11 @@ class VehiclePanel {
             this.values.set(name, dd);
             this.facts.append(h('dt', {}, name), dd);
         }
-        setInterval(() => this.draw(), 1000);
+        this.timer = window.setInterval(() => this.draw(), 1000);
+    }
+
+    close(): void {
+        clearInterval(this.timer);
     }
 
     show(v: Vehicle | null): void {

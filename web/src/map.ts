@@ -56,6 +56,9 @@ export class FleetMap {
     private readonly trail: L.Polyline;
     private readonly follow_button: HTMLButtonElement;
     private readonly labels_from_zoom = 12;
+    private readonly unlisten: () => void;
+    private readonly observer: ResizeObserver;
+    private closed = false;
     private dirty = new Set<string>();
     private all_dirty = true;
     private selected = '';
@@ -86,7 +89,7 @@ export class FleetMap {
         });
 
         const draw = coalesce(() => this.draw());
-        fleet.listen((changed) => {
+        this.unlisten = fleet.listen((changed) => {
             if (changed === null) {
                 this.all_dirty = true;
             } else {
@@ -95,10 +98,18 @@ export class FleetMap {
             draw();
         });
 
-        new ResizeObserver(() => {
+        this.observer = new ResizeObserver(() => {
             this.map.invalidateSize({ animate: false, debounceMoveend: true });
             draw();
-        }).observe(canvas);
+        });
+        this.observer.observe(canvas);
+    }
+
+    close(): void {
+        this.closed = true;
+        this.unlisten();
+        this.observer.disconnect();
+        this.map.remove();
     }
 
     select(id: string, show: boolean): void {
@@ -165,6 +176,10 @@ export class FleetMap {
     }
 
     private draw(): void {
+        if (this.closed) {
+            return;
+        }
+
         if (this.all_dirty) {
             this.all_dirty = false;
             for (const [id, m] of this.marks) {
@@ -272,9 +287,14 @@ class Graticule {
 
     constructor(private readonly map: L.Map, parent: HTMLElement) {
         parent.prepend(this.canvas);
-        const draw = coalesce(() => this.draw());
+        const draw = coalesce(() => {
+            if (this.canvas.isConnected) {
+                this.draw();
+            }
+        });
         map.on('move zoom resize viewreset zoomend moveend', draw);
         map.on('zoomanim', () => this.canvas.classList.add('stale'));
+        map.on('unload', () => this.canvas.remove());
         draw();
     }
 
