@@ -64,8 +64,16 @@ export class AdminPage implements View {
         if (c.api.user?.role === 'super_admin') {
             add('tenants', 'Tenants', '/tenants', '', () => this.tenants(), (t) => button('Add tenant', 'tenant-add', () => this.add_tenant(), t));
         }
-        add('account', 'My account', '/auth/sessions', '', () => this.sessions(), (t) => has('PUT', '/auth/password')
-            ? button('Change my password', 'password-change', () => this.password(), t) : null);
+        add('account', 'My account', '/auth/sessions', '', () => this.sessions(), (t) => {
+            const tools = h('div', { class: 'filters' });
+            if (has('PUT', '/auth/password')) {
+                tools.append(button('Change my password', 'password-change', () => this.password(), t));
+            }
+            if (has('POST', '/auth/totp')) {
+                tools.append(button(c.api.user?.totp_enabled ? 'Renew the second factor' : 'Set up a second factor', 'totp', () => this.totp(), t));
+            }
+            return tools;
+        });
 
         this.tabbed = tabs(list, (name) => { location.hash = `#/admin/${name}`; });
         this.el = h('div', { class: 'page' }, page_head('Administration', '').el, this.tabbed.el);
@@ -270,6 +278,24 @@ export class AdminPage implements View {
             },
         });
         return t;
+    }
+
+    /* The secret is typed into an authenticator app; a first code from it turns the second factor on. */
+    private async totp(): Promise<boolean> {
+        const a = await this.c.api.post<{ secret: string; otpauth_url: string }>('/auth/totp', {});
+        const otp = input('otp');
+        const shown = h('input', { type: 'text', readonly: true, class: 'code', value: a.secret.replace(/(.{4})/g, '$1 ').trim() });
+
+        const done = await dialog('Second factor', [
+            field('Key for the authenticator app', shown), h('p', {}, h('a', { href: a.otpauth_url }, 'Open in an app on this device')),
+            field('Code that the app shows', otp),
+        ], 'Turn on', async () => {
+            await this.c.api.request('PUT', '/auth/totp', { body: { otp: otp.value.trim() } });
+        });
+        if (done) {
+            toast('From now on signing in asks for a code.');
+        }
+        return done;
     }
 
     private async password(): Promise<boolean> {

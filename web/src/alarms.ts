@@ -52,7 +52,10 @@ export class AlarmBook {
         const known = this.alarms.get(m.alarm_id);
 
         if (known) {
-            if (m.phase === 'end') {
+            if (m.status) {
+                known.status = m.status;
+                known.ended_at = m.ended_at ?? known.ended_at;
+            } else if (m.phase === 'end') {
                 known.ended_at = m.at;
                 if (known.status === 'open') {
                     known.status = 'ended';
@@ -63,8 +66,9 @@ export class AlarmBook {
 
         } else {
             const a: Alarm = {
-                id: m.alarm_id, device_id: m.device_id, code: m.code, kind: m.kind, severity: m.severity, at: m.at,
-                status: m.phase === 'start' ? 'open' : m.phase === 'end' ? 'ended' : 'acknowledged',
+                id: m.alarm_id, device_id: m.device_id, code: m.code, kind: m.kind, severity: m.severity,
+                at: m.started_at ?? m.at, serial: m.serial, ended_at: m.ended_at ?? null,
+                status: m.status ?? (m.phase === 'start' ? 'open' : m.phase === 'end' ? 'ended' : 'acknowledged'),
                 position: m.position ?? null, uid: m.uid,
             };
             this.alarms.set(a.id, a);

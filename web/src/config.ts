@@ -39,12 +39,12 @@ export function socket_url(config: Config, page: { protocol: string; hostname: s
     return page.protocol === 'https:' ? `wss://${page.host}/ws` : `ws://${page.hostname}:${config.ws_port}/ws`;
 }
 
-export type PlayerChoice = 'auto' | 'ws' | 'hls';
+export type PlayerChoice = 'auto' | 'ws' | 'webrtc' | 'hls';
 
 /* ?player=hls in the address wins over what the user menu stored. */
 export function player_choice(): PlayerChoice {
     const q = new URLSearchParams(location.search).get('player') ?? read('player');
-    return q === 'ws' || q === 'hls' ? q : 'auto';
+    return q === 'ws' || q === 'webrtc' || q === 'hls' ? q : 'auto';
 }
 
 export function read(name: string): string | null {

@@ -129,6 +129,7 @@ export class Fleet {
         v.imei = d.imei ?? '';
         v.channels = channel_names(d.channels);
         v.online = d.online ?? v.online;
+        v.offline_reason = v.online ? '' : d.offline_reason ?? v.offline_reason;
         v.seen_at = later(v.seen_at, d.last_seen_at ?? null);
         this.vehicles.set(d.id, v);
 

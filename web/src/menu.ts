@@ -18,7 +18,8 @@ export function user_menu(c: Context): HTMLElement {
         store('player', player.value === 'auto' ? null : player.value);
         toast('Cameras opened from now on use this player.');
     } },
-    h('option', { value: 'auto' }, 'automatic'), h('option', { value: 'ws' }, 'WebSocket only'), h('option', { value: 'hls' }, 'HLS only'));
+    h('option', { value: 'auto' }, 'automatic'), h('option', { value: 'ws' }, 'WebSocket only'),
+    h('option', { value: 'webrtc' }, 'WebRTC only'), h('option', { value: 'hls' }, 'HLS only'));
     player.value = player_choice();
 
     const sound = h('input', { type: 'checkbox', onchange: () => store('alarm-sound', sound.checked ? '1' : null) });

@@ -16,6 +16,7 @@ import { Problem } from './problem';
 import type { Failure, Sink, Transport } from './transport';
 import { HlsTransport } from './transport_hls';
 import { MseTransport } from './transport_mse';
+import { WhepTransport } from './transport_whep';
 import type { Stream, VideoSession } from './types';
 
 export type PlayerState = 'starting' | 'live' | 'stalled' | 'waiting' | 'ended';
@@ -260,6 +261,8 @@ export class Player {
         this.last_data = now;
         this.transport = ws
             ? new MseTransport(this.video, this.absolute(s.urls.ws, true), sink)
+            : choice === 'webrtc' && s.urls.whep
+            ? new WhepTransport(this.video, this.absolute(s.urls.whep, false), sink)
             : new HlsTransport(this.video, this.absolute(s.urls.hls, false), sink);
 
         this.watch_first_frame(generation);

@@ -12,6 +12,7 @@ export interface User {
     scopes?: string[];
     extra_scopes?: string[];
     active?: boolean;
+    totp_enabled?: boolean;
     last_login_at?: string | null;
     device_ids?: string[];
     group_ids?: string[];
@@ -57,6 +58,7 @@ export interface Device {
     group_ids?: string[];
     settings?: Record<string, unknown>;
     online?: boolean;
+    offline_reason?: string | null;
     last_seen_at?: string | null;
     connected_at?: string | null;
     last_position?: Position | null;
@@ -137,7 +139,11 @@ export interface AlarmMessage {
     phase: string;
     at: string;
     uid?: string;
+    serial?: string;
     severity: 'info' | 'warning' | 'critical';
+    status?: Alarm['status'];
+    started_at?: string | null;
+    ended_at?: string | null;
     position?: Position | null;
 }
 
