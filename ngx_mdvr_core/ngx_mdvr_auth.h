@@ -9,8 +9,8 @@
  *   iss  "mdvr"         iat, exp  unix seconds
  *
  * Stream token: base64url(fields) "." base64url(HMAC-SHA256), see
- * ngx_mdvr_stream_token_t.  Its key is derived from the signing key, so that
- * neither kind can be taken for the other.
+ * ngx_mdvr_stream_token_t.  It has signing keys of its own, so that neither
+ * kind can be taken for the other.
  */
 
 #ifndef NGX_MDVR_AUTH_H
@@ -22,14 +22,11 @@
 #include "mdvr/domain/scope.h"
 
 
-#define NGX_MDVR_NODE_MAX  32
-
-
 typedef struct {
     ngx_mdvr_uuid_t           user;
     ngx_mdvr_uuid_t           session;       /* the key's id for an API key */
     ngx_mdvr_uuid_t           tenant;        /* nil: super admin, no tenant */
-    mdvr_role_t               role;
+    mdvr_role_e               role;
     uint32_t                  scopes;        /* bits of mdvr/domain/scope.h */
     time_t                    issued_at;
     time_t                    expires_at;
@@ -122,6 +119,8 @@ void ngx_mdvr_auth_revoke_user(const ngx_mdvr_uuid_t *user,
 /* for the core module only */
 
 ngx_int_t ngx_mdvr_auth_init(ngx_cycle_t *cycle, ngx_mdvr_core_conf_t *conf);
+ngx_int_t ngx_mdvr_control_init(ngx_cycle_t *cycle,
+    ngx_mdvr_core_conf_t *conf);
 
 
 #endif

@@ -23,6 +23,8 @@
 #define NGX_MDVR_SLOTS      64
 #define NGX_MDVR_NO_SLOT    ((ngx_uint_t) -1)
 
+#define NGX_MDVR_NODE_MAX   32
+
 
 /* in the order of the first parameter of "mdvr_postgres" */
 
@@ -116,6 +118,9 @@ ngx_int_t ngx_mdvr_mail_post(ngx_uint_t slot, uint32_t kind, uint64_t a,
 
 /* To every slot but this one. */
 void ngx_mdvr_mail_broadcast(uint32_t kind, uint64_t a, uint64_t b);
+
+/* The same handlers, here and now. */
+void ngx_mdvr_mail_local(uint32_t kind, uint64_t a, uint64_t b);
 
 /* Several handlers of a kind are called in the order they were added.  To be
  * called from init_process. */

@@ -90,7 +90,6 @@ typedef enum {
 /* name, help: seconds, buckets 1 ms to 10 s */
 
 #define NGX_MDVR_METRICS_HISTOGRAM(H)                                         \
-    H(http_request_seconds, "Time to answer an API request")                  \
     H(db_call_seconds, "Time of a database call, waiting included")           \
     H(command_seconds, "Time from a command to the device's answer")          \
     H(live_start_seconds, "Time from video start to the first frame")
@@ -134,7 +133,7 @@ void ngx_mdvr_histogram_add(ngx_mdvr_histogram_e histogram, ngx_msec_t ms);
 
 /*
  * One HTTP request of the suite: `route` as in the route table ("GET
- * /devices/{id}", 47 characters at most), counted in http_requests_total
+ * /devices/{id}", 63 characters at most), counted in http_requests_total
  * {route,status} and http_request_seconds.
  */
 void ngx_mdvr_metric_http(const ngx_str_t *route, ngx_uint_t status,
@@ -147,7 +146,7 @@ void ngx_mdvr_metric_route(const ngx_str_t *route);
 /* for the core module only */
 
 size_t ngx_mdvr_metrics_size(void);
-void ngx_mdvr_metrics_attach(void *area, ngx_uint_t slot, ngx_uint_t fresh);
+void ngx_mdvr_metrics_attach(void *area, ngx_uint_t slot);
 ngx_int_t ngx_mdvr_metrics_text(ngx_pool_t *pool, ngx_str_t *text);
 
 

@@ -76,6 +76,7 @@ ngx_uint_t ngx_mdvr_redis_up(void);
 
 /* for the core module only */
 
+char *ngx_mdvr_redis_conf(ngx_conf_t *cf, ngx_mdvr_core_conf_t *conf);
 ngx_int_t ngx_mdvr_redis_init(ngx_cycle_t *cycle, ngx_mdvr_core_conf_t *conf);
 void ngx_mdvr_redis_exit(void);
 

@@ -40,7 +40,7 @@ typedef struct {
 typedef struct {
     ngx_mdvr_uuid_t           device_id;
     ngx_mdvr_uuid_t           tenant_id;
-    int16_t                   utc_offset_minutes;
+    int16_t                   utc_offset_minutes;  /* or ..._UNKNOWN */
     uint8_t                   channels;
     uint8_t                   bus_layout;    /* 1: location group of buses */
     uint8_t                   suspended;     /* device or its tenant */
@@ -55,7 +55,7 @@ typedef struct {
 /* what a connection keeps while it holds a device; zeros: nothing held */
 
 typedef struct {
-    void                     *entry;
+    ngx_mdvr_uuid_t           device_id;
     uint64_t                  connection;
 } ngx_mdvr_claim_t;
 
@@ -77,6 +77,13 @@ ngx_int_t ngx_mdvr_registry_find_id(const ngx_mdvr_uuid_t *device_id,
     ngx_mdvr_device_t *device);
 
 /*
+ * Who holds the device on this node, however old its row: NGX_OK or
+ * NGX_DECLINED.
+ */
+ngx_int_t ngx_mdvr_registry_holder(const ngx_str_t *serial,
+    ngx_mdvr_holder_t *holder);
+
+/*
  * Finds a device by serial in the cache, else in PostgreSQL (role stream).
  *
  * NGX_OK, NGX_DECLINED: as ngx_mdvr_registry_find(), `done` is not called.
@@ -95,6 +102,7 @@ ngx_int_t ngx_mdvr_registry_lookup(ngx_pool_t *pool, const ngx_str_t *serial,
 
 /* Forgets the cached row; the next lookup asks PostgreSQL.  A claim stays. */
 void ngx_mdvr_registry_forget(const ngx_str_t *serial);
+void ngx_mdvr_registry_forget_tenant(const ngx_mdvr_uuid_t *tenant);
 
 /* -- devices: who holds them --------------------------------------------- */
 
@@ -191,10 +199,8 @@ time_t ngx_mdvr_vsession_get(const ngx_mdvr_uuid_t *session);
 
 /* for the core module only */
 
-ngx_int_t ngx_mdvr_registry_zone(ngx_conf_t *cf, ngx_mdvr_core_conf_t *conf);
 ngx_int_t ngx_mdvr_registry_init(ngx_cycle_t *cycle,
     ngx_mdvr_core_conf_t *conf);
-void ngx_mdvr_registry_exit(void);
 
 
 #endif

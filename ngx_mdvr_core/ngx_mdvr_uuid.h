@@ -32,7 +32,7 @@ ngx_int_t ngx_mdvr_uuid_parse(const ngx_str_t *text, ngx_mdvr_uuid_t *uuid);
 /* Writes 36 characters, no zero; returns the position after them. */
 u_char *ngx_mdvr_uuid_print(u_char *p, const ngx_mdvr_uuid_t *uuid);
 
-#define ngx_mdvr_uuid_equal(a, b)  (ngx_memcmp((a)->b, (b)->b, 16) == 0)
+#define ngx_mdvr_uuid_equal(u1, u2)  (ngx_memcmp((u1)->b, (u2)->b, 16) == 0)
 
 /* Whether all bytes are zero: "none" in our structures. */
 ngx_uint_t ngx_mdvr_uuid_is_nil(const ngx_mdvr_uuid_t *uuid);
