@@ -245,9 +245,16 @@ $(UNIT_BIN): LDFLAGS = -g $(SAN)
 $(UNIT_BIN): $(B)/t/%: $(B)/asan/obj/t/unit/%.c.o $(call aobj,$(UNIT_LIB)) $(AA)
 	$(link)
 
+# what mdvr-rtc reads from strangers
+RTC_WIRE := $(filter %/stun.c %/sdp.c %/rtp.c,$(RTC_SRC))
+$(B)/t/test_rtc_wire: $(call aobj,$(RTC_WIRE))
+$(B)/t/test_rtc_wire: LIBS = -lcrypto
+$(B)/fuzz/fuzz_rtc: $(call fobj,$(RTC_WIRE))
+$(B)/fuzz/fuzz_rtc: LIBS = -lcrypto
+
 $(FUZZ_BIN): $(B)/fuzz/%: $(B)/fuzz/obj/t/fuzz/%.c.o $(FA)
 	$(call say,LD,$@)
-	$(Q)$(CLANG) -g $(FUZZ) -o $@ $^ $(LDLIBS)
+	$(Q)$(CLANG) -g $(FUZZ) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS) $(LDLIBS)
 
 $(BENCH_BIN): $(B)/bench/%: $(B)/obj/t/bench/%.c.o $(A)
 	$(link)

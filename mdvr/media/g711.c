@@ -36,7 +36,7 @@ mdvr_alaw_encode(int16_t sample)
         mag = -(sample + 1) >> 3;
     }
 
-    for (seg = 0; seg < 7 && mag > (0x1f << seg); seg++) { /* void */ }
+    for (seg = 0; seg < 7 && mag >= 0x20 << seg; seg++) { /* void */ }
 
     return (uint8_t) ((seg << 4 | (unsigned) (mag >> (seg < 2 ? 1 : seg) & 0x0f))
                       ^ mask);
@@ -72,7 +72,7 @@ mdvr_ulaw_encode(int16_t sample)
 
     mag = (mag > 32635 ? 32635 : mag) + 0x84;
 
-    for (seg = 0; seg < 7 && mag > (0xff << seg); seg++) { /* void */ }
+    for (seg = 0; seg < 7 && mag >= 0x100 << seg; seg++) { /* void */ }
 
     return (uint8_t) ((seg << 4 | (unsigned) (mag >> (seg + 3) & 0x0f))
                       ^ mask);
