@@ -12,7 +12,7 @@ import type { ServerMessage } from './types';
 export type LinkState = 'idle' | 'connecting' | 'live' | 'waiting';
 
 const ping_every_ms = 20_000;
-const silence_ms = 45_000;
+const answer_ms = 15_000;
 const topics = ['telemetry', 'alarm', 'device', 'media', 'command'];
 
 /* The last event ids, bounded. */
@@ -53,7 +53,7 @@ export class Link {
     private readonly seen = new Seen();
     private after = '';
     private opened_before = false;
-    private heard_ms = 0;
+    private asked_ms = 0;               /* when the ping that is not answered yet was sent; 0: none */
     private ping = 0;
     private retry = 0;
     private wanted = false;
@@ -127,7 +127,6 @@ export class Link {
         this.ws = ws;
 
         ws.onopen = () => {
-            this.heard_ms = Date.now();
             this.send(this.auth());
 
             const m: Record<string, unknown> = { type: 'subscribe', topics };
@@ -135,7 +134,7 @@ export class Link {
                 m.after = this.after;
             }
             this.send(m);
-            this.send({ type: 'ping' });        /* its answer proves that the token was taken */
+            this.ask();                         /* the answer proves that the token was taken */
 
             this.ping = window.setInterval(() => this.check(), ping_every_ms);
         };
@@ -153,15 +152,21 @@ export class Link {
         };
     }
 
+    private ask(): void {
+        this.asked_ms ||= Date.now();
+        this.send({ type: 'ping' });
+    }
+
+    /* In a hidden page this runs as seldom as once a minute: only an unanswered question counts as silence. */
     private check(): void {
-        if (Date.now() - this.heard_ms > silence_ms) {
+        if (this.asked_ms && Date.now() - this.asked_ms > answer_ms) {
             const ws = this.ws;
             this.close();
             ws?.close();
             this.lost(0);
             return;
         }
-        this.send({ type: 'ping' });
+        this.ask();
     }
 
     private receive(text: string): void {
@@ -172,7 +177,7 @@ export class Link {
             return;
         }
 
-        this.heard_ms = Date.now();
+        this.asked_ms = 0;
 
         switch (m.type) {
         case 'pong':
@@ -231,6 +236,7 @@ export class Link {
     private close(): void {
         const ws = this.ws;
         this.ws = null;
+        this.asked_ms = 0;
         this.confirmed = false;
         clearInterval(this.ping);
         if (ws) {
