@@ -20,7 +20,8 @@ export async function load_config(): Promise<Config> {
     try {
         const r = await fetch('config.json', { cache: 'no-cache' });
         if (r.ok) {
-            return { ...defaults, ...(await r.json() as Partial<Config>) };
+            const c = { ...defaults, ...(await r.json() as Partial<Config>) };
+            return { ...c, tile_url: c.tile_url || null, ws_url: c.ws_url || null };
         }
     } catch {
         /* the defaults are good enough to sign in and to see that the server is away */
