@@ -9,21 +9,15 @@
 #include "mdvr/dc/write.h"
 
 
-/*
- * Degrees as ",deg,min,sec" in the units of the layout, rounded to what the
- * satellite receiver of a real device tells: 0.00001 arc-minutes (captured),
- * in layout C 0.0001.
- */
+/* degrees as ",deg,min,sec" in the units of the layout */
 static void
 mdvr_tok_coordinate(mdvr_buf_t *b, double deg, mdvr_loc_layout_e layout)
 {
     bool      negative;
-    uint64_t  units, sec, grain;
+    uint64_t  units, sec;
 
     negative = deg < 0;
-    grain = layout == MDVR_LOC_MINUTES ? 60000 : 6000;
-    units = (uint64_t) ((negative ? -deg : deg) * 36e9 / (double) grain + 0.5)
-            * grain;
+    units = (uint64_t) ((negative ? -deg : deg) * 36e9 + 0.5);
     sec = units % 600000000;                /* within the minute */
 
     mdvr_buf_chr(b, ',');

@@ -29,9 +29,7 @@ export interface Tenant {
     id: string;
     name: string;
     status?: string;
-    retention_days?: number;
-    time_zone?: string;
-    created_at?: string;
+    suspended?: boolean;
 }
 
 export interface Position {
@@ -190,28 +188,4 @@ export interface Command {
     created_at?: string;
     updated_at?: string;
     answered_at?: string | null;
-}
-
-export interface Group {
-    id: string;
-    name: string;
-    device_ids: string[];
-}
-
-export interface Recording {
-    path: string;
-    channel: number | null;
-    type: string | null;
-    from: string | null;
-    to: string | null;
-    size_bytes: number | null;
-}
-
-export interface Download {
-    id: string;
-    status: 'queued' | 'running' | 'complete' | 'failed';
-    received_bytes: number;
-    size_bytes: number | null;
-    media_id: string | null;
-    failed_reason: string | null;
 }

@@ -122,7 +122,7 @@ sub v101 {
     my ($self, %o) = @_;
     my $fields = $o{fields} // [
         'V1.0.0.1', 4108, '', 0, $o{power_on} // 1, 1, $o{plate} // $self->{plate}, $o{network} // 2, '',
-        $o{audio} // 1, $o{storage} // 2, 101, $o{imei} // 'IMEI0', 'T2018', $o{version} // 'V6.1.33', '',
+        $o{audio} // 1, $o{storage} // 2, 2, 101, $o{imei} // 'IMEI0', 'T2018', $o{version} // 'V6.1.33', '',
     ];
     my $n = $self->send('V101', [ location(%o), $o{people} // '', @$fields ], %o);
     return if $o{no_wait};

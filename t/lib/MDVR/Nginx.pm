@@ -118,14 +118,7 @@ http {
         $o{server}
 
 @{[ map { "        $_\n" } $self->locations(%o) ]}
-        location \@mdvr_peer {
-            proxy_pass \$mdvr_peer;
-            proxy_http_version 1.1;
-            proxy_set_header Host \$http_host;
-            proxy_set_header Upgrade \$http_upgrade;
-            proxy_set_header Connection \$mdvr_connection;
-            proxy_buffering off;
-        }
+@{[ $self->peer_location ]}
         location / { root $www; }
     }
 }
@@ -159,6 +152,21 @@ sub stream_block {
         push @servers, "server { listen 127.0.0.1:$port reuseport; mdvr_$kind; $o{$kind} }" if $self->has("mdvr_$kind");
     }
     return join "\n    ", 'stream {', $o{stream}, @servers, "\n}\n";
+}
+
+sub peer_location {
+    my ($self) = @_;
+    return '' unless $self->has('mdvr_peer');
+    return <<'CONF';
+        location @mdvr_peer {
+            proxy_pass $mdvr_peer;
+            proxy_http_version 1.1;
+            proxy_set_header Host $http_host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $mdvr_connection;
+            proxy_buffering off;
+        }
+CONF
 }
 
 sub locations {

@@ -1,0 +1,371 @@
+
+/*
+ * The signaling front: what its files share.
+ *
+ *   _module.c    directives, worker life, accepting a connection
+ *   _link.c      moves the bytes of a connection, its timers and its end
+ *   _message.c   what each message means and is answered with
+ *   _register.c  V101: who is this device, may it come in
+ *   _position.c  position reports: batches, live messages
+ *   _alarm.c     alarms and the record updates: stored, journaled, answered
+ *   _command.c   commands to the device and its V100
+ *   _journal.c   the files that hold what PostgreSQL could not take
+ *
+ * A link is one TCP connection of a device.
+ */
+
+
+#ifndef _NGX_STREAM_MDVR_SIGNALING_H_INCLUDED_
+#define _NGX_STREAM_MDVR_SIGNALING_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_stream.h>
+
+#include "mdvr/dc/alarm.h"
+#include "mdvr/dc/frame.h"
+#include "mdvr/dc/location.h"
+#include "mdvr/dc/message.h"
+#include "mdvr/dc/text.h"
+#include "mdvr/dc/write.h"
+#include "ngx_mdvr_core/ngx_mdvr_command.h"
+#include "ngx_mdvr_core/ngx_mdvr_core.h"
+#include "ngx_mdvr_core/ngx_mdvr_registry.h"
+#include "ngx_mdvr_stream/ngx_stream_mdvr_signaling_journal.h"
+
+
+#define NGX_MDVR_SIG_READ        65536      /* bytes of one recv() */
+#define NGX_MDVR_SIG_READS       4          /* of those per read event */
+#define NGX_MDVR_SIG_ROUTE       120000     /* ms between route refreshes */
+#define NGX_MDVR_SIG_LINGER      2000       /* ms for a clean close */
+
+
+/* main level: one of each per worker */
+
+typedef struct {
+    ngx_uint_t                    enabled;      /* some server has it on */
+
+    ngx_uint_t                    batch;        /* rows */
+    ngx_msec_t                    batch_delay;
+    ngx_uint_t                    batches;      /* in flight */
+    ngx_msec_t                    batch_timeout;
+    off_t                         spool_size;
+
+    ngx_msec_t                    alarm_timeout;
+    off_t                         journal_size;
+
+    ngx_msec_t                    drain_delay;
+    ngx_msec_t                    drain_spread;
+} ngx_mdvr_sig_main_conf_t;
+
+
+typedef struct {
+    ngx_flag_t                    enable;
+    ngx_msec_t                    register_timeout;
+    ngx_msec_t                    idle_timeout;
+    ngx_msec_t                    send_timeout;
+    ngx_msec_t                    heartbeat;
+    size_t                        output_limit;
+    ngx_uint_t                    per_address;
+    ngx_uint_t                    unregistered;
+    ngx_uint_t                    alarm_queue;
+    ngx_uint_t                    command_queue;
+    ngx_flag_t                    alarm_video;
+} ngx_mdvr_sig_conf_t;
+
+
+typedef enum {
+    NGX_MDVR_LINK_NEW = 0,      /* connected, no V101 accepted yet */
+    NGX_MDVR_LINK_ONLINE,       /* registered, in the worker's tables */
+    NGX_MDVR_LINK_CLOSING       /* last bytes on their way, input ignored */
+} ngx_mdvr_link_state_e;
+
+
+typedef struct ngx_mdvr_link_s   ngx_mdvr_link_t;
+typedef struct ngx_mdvr_store_s  ngx_mdvr_store_t;
+typedef struct ngx_mdvr_task_s   ngx_mdvr_task_t;
+
+
+struct ngx_mdvr_link_s {
+    ngx_connection_t             *connection;
+    ngx_stream_session_t         *session;
+    ngx_mdvr_sig_conf_t          *conf;
+
+    ngx_queue_t                   queue;        /* all links of the worker */
+    ngx_mdvr_link_t              *by_serial;    /* next in bucket, ONLINE */
+    ngx_mdvr_link_t              *by_number;
+
+    mdvr_frame_t                  frame;
+
+    u_char                       *tail;         /* bytes not consumed yet */
+    u_char                       *out;          /* bytes not sent yet */
+    uint32_t                      tail_len;
+    uint32_t                      tail_size;
+    uint32_t                      out_pos;
+    uint32_t                      out_len;
+    uint32_t                      out_size;
+    uint32_t                      serial_hash;
+
+    int64_t                       connected_at; /* unix ms */
+    ngx_msec_t                    last_recv;
+    ngx_msec_t                    last_sent;
+    ngx_msec_t                    stale_since;  /* tail incomplete since */
+    ngx_msec_t                    close_at;     /* NEW, CLOSING: deadline */
+    ngx_msec_t                    drain_at;
+    ngx_msec_t                    route_at;
+
+    ngx_mdvr_claim_t              claim;
+    ngx_mdvr_uuid_t               device_id;
+    ngx_mdvr_uuid_t               tenant_id;
+
+    ngx_mdvr_store_t             *stores;       /* waiting to be stored */
+    ngx_mdvr_store_t            **stores_last;
+    ngx_mdvr_task_t              *tasks;        /* commands */
+    const char                   *reason;       /* why it is closing */
+
+    uint16_t                      nstores;
+    uint16_t                      ntasks;
+    uint16_t                      number;       /* last one we gave out */
+    int16_t                       utc_offset;   /* minutes */
+    uint8_t                       encoding;     /* mdvr_text_e */
+    uint8_t                       serial_len;
+    u_char                        serial[MDVR_SERIAL_MAX];
+
+    unsigned                      state:2;
+    unsigned                      in_tables:1;
+    unsigned                      busy:1;       /* parser is running */
+    unsigned                      dead:1;       /* to be finalized */
+    unsigned                      lookup:1;     /* waits for a device */
+    unsigned                      paused:1;     /* alarm queue is full */
+    unsigned                      bus_layout:1;
+    unsigned                      draining:1;
+    unsigned                      counted:1;    /* addresses */
+    unsigned                      counted_new:1;
+    unsigned                      shut:1;       /* our side is shut down */
+    unsigned                      unknown_seen:1;
+};
+
+
+/* this worker */
+
+typedef struct {
+    ngx_mdvr_sig_main_conf_t     *conf;
+    ngx_mdvr_core_conf_t         *core;
+    ngx_log_t                    *log;
+
+    ngx_queue_t                   links;
+    ngx_uint_t                    nlinks;
+    ngx_uint_t                    nonline;
+    ngx_mdvr_link_t             **serials;      /* hash tables of ONLINE */
+    ngx_mdvr_link_t             **numbers;
+
+    ngx_mdvr_journal_t            journal;      /* alarms, records */
+    ngx_mdvr_journal_t            spool;        /* positions */
+
+    u_char                       *scratch;      /* what one recv() brought */
+    mdvr_message_t                message;      /* the one being handled */
+
+    ngx_mdvr_link_t              *resolved_for; /* its lookup has ended: */
+    ngx_int_t                     resolved_rc;
+    ngx_mdvr_device_t             resolved;
+
+    ngx_uint_t                    event;        /* counter in message ids */
+} ngx_mdvr_sig_t;
+
+extern ngx_mdvr_sig_t  ngx_mdvr_sig;
+
+/* for timers that belong to no connection: debug logs look for one */
+extern ngx_connection_t  ngx_mdvr_sig_dummy;
+
+extern ngx_module_t  ngx_stream_mdvr_signaling_module;
+
+
+#define ngx_mdvr_sig_offset(device)                                           \
+    ((device)->utc_offset_minutes == NGX_MDVR_OFFSET_UNKNOWN                  \
+     ? 0 : (device)->utc_offset_minutes)
+#define ngx_mdvr_sig_view(s)       mdvr_str((s)->data, (s)->len)
+#define ngx_mdvr_sig_str(name, v)                                             \
+    (name)->data = (u_char *) (v).p;                                          \
+    (name)->len = (v).len
+
+
+/* -- _link.c -------------------------------------------------------------- */
+
+ngx_int_t ngx_mdvr_link_tables(ngx_cycle_t *cycle);
+void ngx_mdvr_link_accept(ngx_stream_session_t *s);
+
+/*
+ * Sends a message of ours: `number`, `keyword`, `body` as for
+ * mdvr_write_message(), stamped in the zone `offset` (minutes).  What the
+ * peer does not take at once is kept, bounded.  NGX_ERROR: the link is
+ * closing now.
+ */
+ngx_int_t ngx_mdvr_link_write(ngx_mdvr_link_t *link, mdvr_str_t number,
+    mdvr_str_t keyword, mdvr_str_t serial, mdvr_str_t workstation,
+    int16_t offset, mdvr_str_t body);
+
+/* The same to the registered device under the link's next own number, which
+ * is written to `number` (at least 6 bytes) and its length returned. */
+size_t ngx_mdvr_link_number(ngx_mdvr_link_t *link, u_char *number);
+
+/* NEW -> ONLINE; the caller holds the claim. */
+void ngx_mdvr_link_online(ngx_mdvr_link_t *link);
+
+/*
+ * Ends the link: `reason` is a literal that also becomes the offline reason.
+ * `clean`: what was written is flushed, then our side is shut down and the
+ * peer has NGX_MDVR_SIG_LINGER to close its own.
+ */
+void ngx_mdvr_link_close(ngx_mdvr_link_t *link, const char *reason,
+    ngx_uint_t clean);
+
+/* Looks at the kept bytes again: a lookup or a full queue held them up. */
+void ngx_mdvr_link_resume(ngx_mdvr_link_t *link);
+
+ngx_mdvr_link_t *ngx_mdvr_link_find(mdvr_str_t serial);
+ngx_mdvr_link_t *ngx_mdvr_link_find_number(uint64_t connection);
+
+void ngx_mdvr_link_drain(void);
+
+
+/* -- _message.c ----------------------------------------------------------- */
+
+/*
+ * Handles one message.  NGX_OK: go on.  NGX_AGAIN: it has to be presented
+ * again after ngx_mdvr_link_resume().
+ */
+ngx_int_t ngx_mdvr_sig_message(ngx_mdvr_link_t *link, mdvr_str_t content);
+
+/* C100 with `content` for the message at hand */
+void ngx_mdvr_sig_c100(ngx_mdvr_link_t *link, const mdvr_message_t *m,
+    int16_t offset, mdvr_str_t content);
+
+/*
+ * The device of a serial.  NGX_OK: *device filled.  NGX_DECLINED: nobody
+ * knows it.  NGX_AGAIN: asked for, ngx_mdvr_link_resume() follows.
+ * NGX_ERROR: cannot be said now (PostgreSQL is away).
+ */
+ngx_int_t ngx_mdvr_sig_device(ngx_mdvr_link_t *link, mdvr_str_t serial,
+    ngx_mdvr_device_t *device);
+
+
+/* -- _register.c ---------------------------------------------------------- */
+
+ngx_int_t ngx_mdvr_sig_v101(ngx_mdvr_link_t *link, const mdvr_message_t *m);
+
+/* The link was ONLINE and ends. */
+void ngx_mdvr_sig_offline(ngx_mdvr_link_t *link, const char *reason);
+
+/* NGX_MDVR_MAIL_CLOSE and the devices of a worker that died */
+void ngx_mdvr_sig_mail(const ngx_mdvr_mail_t *mail);
+void ngx_mdvr_sig_lost(const ngx_mdvr_device_t *device);
+
+
+/* -- _position.c ---------------------------------------------------------- */
+
+ngx_int_t ngx_mdvr_position_init(ngx_cycle_t *cycle);
+void ngx_mdvr_position_exit(void);
+
+/* V114: one row, one live message.  `m` and `loc` are borrowed. */
+void ngx_mdvr_position_report(ngx_mdvr_link_t *link, const mdvr_message_t *m,
+    const mdvr_location_t *loc);
+
+/* A location inside another message: moves the last position only. */
+void ngx_mdvr_position_seen(const ngx_mdvr_uuid_t *device_id, int16_t offset,
+    const mdvr_message_t *m, const mdvr_location_t *loc);
+
+void ngx_mdvr_position_replay(ngx_mdvr_journal_t *j, ngx_uint_t kind,
+    ngx_str_t *params, ngx_uint_t n);
+
+
+/* -- _alarm.c ------------------------------------------------------------- */
+
+/* V2xx, V304, V305 and their kin; `device` is who sent it. */
+ngx_int_t ngx_mdvr_sig_alarm(ngx_mdvr_link_t *link, const mdvr_message_t *m,
+    const ngx_mdvr_device_t *device);
+ngx_int_t ngx_mdvr_sig_v298(ngx_mdvr_link_t *link, const mdvr_message_t *m,
+    const ngx_mdvr_device_t *device);
+ngx_int_t ngx_mdvr_sig_v299(ngx_mdvr_link_t *link, const mdvr_message_t *m,
+    const ngx_mdvr_device_t *device);
+
+
+/* -- _store.c ------------------------------------------------------------- */
+
+typedef enum {
+    NGX_MDVR_STORE_ALARM = 1,
+    NGX_MDVR_STORE_FILE,        /* V232 */
+    NGX_MDVR_STORE_RELEASE,     /* V299 */
+    NGX_MDVR_STORE_REGISTER,
+    NGX_MDVR_STORE_OFFLINE,
+    NGX_MDVR_STORE_HEALTH,      /* V142 */
+    NGX_MDVR_STORE_KNOCK,       /* never journaled */
+    NGX_MDVR_STORE_KINDS
+} ngx_mdvr_store_kind_e;
+
+#define NGX_MDVR_STORE_PARAMS  16
+
+/*
+ * One statement on its way to PostgreSQL or into the journal, one allocation.
+ * Those with an answer to give hang on their link, which sends them one after
+ * the other, so that the order of the device's messages is kept.
+ */
+struct ngx_mdvr_store_s {
+    ngx_mdvr_store_t             *next;         /* on the link or in line */
+    ngx_mdvr_link_t              *link;         /* NULL: gone, or none */
+    ngx_mdvr_uuid_t               device_id;
+    ngx_mdvr_uuid_t               tenant_id;
+    uint8_t                       kind;
+    uint8_t                       nparams;
+    unsigned                      answer:1;     /* C100 when stored */
+    ngx_str_t                     params[NGX_MDVR_STORE_PARAMS];
+
+    /* for the C100 */
+    int16_t                       offset;
+    mdvr_str_t                    number;
+    mdvr_str_t                    keyword;
+    mdvr_str_t                    serial;
+    mdvr_str_t                    workstation;
+    mdvr_str_t                    time;
+    mdvr_str_t                    content;
+};
+
+/*
+ * A new one with copies of the parameters (data == NULL is SQL null) and,
+ * when `m` is given, of what its C100 with `content` needs.
+ */
+ngx_mdvr_store_t *ngx_mdvr_store_new(ngx_mdvr_store_kind_e kind,
+    const ngx_mdvr_uuid_t *device_id, const ngx_mdvr_uuid_t *tenant_id,
+    const ngx_str_t *params, ngx_uint_t n, const mdvr_message_t *m,
+    int16_t offset, mdvr_str_t content);
+
+/* With an answer: in the link's order, `link` set.  Owned from here on. */
+void ngx_mdvr_store_queue(ngx_mdvr_store_t *store, ngx_mdvr_link_t *link);
+
+/* Whether a failed call can never succeed: valid inside its `done` only. */
+ngx_uint_t ngx_mdvr_store_refused(mdvr_rc_t rc);
+
+/* The link ends: its stores go on without it. */
+void ngx_mdvr_store_detach(ngx_mdvr_link_t *link);
+
+void ngx_mdvr_store_replay(ngx_mdvr_journal_t *j, ngx_uint_t kind,
+    ngx_str_t *params, ngx_uint_t n);
+
+/* Publishes an event message of a tenant. */
+void ngx_mdvr_sig_publish(const ngx_mdvr_uuid_t *tenant_id, ngx_str_t *msg,
+    ngx_uint_t flags);
+
+
+/* -- _command.c ----------------------------------------------------------- */
+
+void ngx_mdvr_sig_order(const ngx_mdvr_order_t *order);
+
+void ngx_mdvr_sig_v100(ngx_mdvr_link_t *link, const mdvr_message_t *m,
+    const mdvr_location_t *loc);
+
+/* The link ends: whoever waits hears that the device is offline. */
+void ngx_mdvr_task_detach(ngx_mdvr_link_t *link);
+
+
+#endif /* _NGX_STREAM_MDVR_SIGNALING_H_INCLUDED_ */

@@ -1,0 +1,445 @@
+
+/*
+ * Commands to a device: orders that come from any worker of any node are
+ * written to the connection that holds the device, and V100 is matched to
+ * them.
+ *
+ *   WAITING  another command of its keyword has not been answered yet
+ *   SENT     written; the first answer is due at its deadline
+ *   LATE     the deadline passed, "timeout" was reported; an answer that
+ *            comes all the same within two minutes is still passed on
+ *
+ * One command of a kind at a time per device, so that an answer that names
+ * only keyword and time is not taken for another's.  Commands with several
+ * answers (C152, C520, C550, C600, C706) stay SENT while the answers say that
+ * more follow.  C1111 has no answer: written is done.
+ */
+
+
+#include "ngx_mdvr_stream/ngx_stream_mdvr_signaling.h"
+
+#include "mdvr/dc/answer.h"
+#include "mdvr/dc/time.h"
+#include "ngx_mdvr_core/ngx_mdvr_command.h"
+#include "ngx_mdvr_core/ngx_mdvr_metrics.h"
+
+
+#define NGX_MDVR_TASK_LATE      120000      /* ms */
+#define NGX_MDVR_TASK_PROGRESS  600000      /* ms between progress answers */
+
+
+typedef enum {
+    NGX_MDVR_TASK_WAITING = 0,
+    NGX_MDVR_TASK_SENT,
+    NGX_MDVR_TASK_OVERDUE
+} ngx_mdvr_task_state_e;
+
+
+struct ngx_mdvr_task_s {
+    ngx_mdvr_task_t              *next;         /* on the link, in order */
+    ngx_mdvr_link_t              *link;
+    ngx_event_t                   timer;
+    ngx_msec_t                    sent_at;
+    ngx_mdvr_task_state_e         state;
+    ngx_str_t                     id;
+    ngx_str_t                     reply;
+    ngx_str_t                     keyword;
+    ngx_str_t                     body;
+    u_char                        number[8];
+    size_t                        number_len;
+    u_char                        time[16];     /* h5 as sent */
+    size_t                        time_len;
+};
+
+
+static void ngx_mdvr_task_send(ngx_mdvr_task_t *task);
+static void ngx_mdvr_task_next(ngx_mdvr_link_t *link, ngx_str_t *keyword);
+static void ngx_mdvr_task_remove(ngx_mdvr_task_t *task);
+static void ngx_mdvr_task_timer(ngx_event_t *ev);
+static void ngx_mdvr_task_status(const ngx_str_t *reply, const ngx_str_t *id,
+    ngx_mdvr_answer_e status, const char *reason);
+
+
+void
+ngx_mdvr_sig_order(const ngx_mdvr_order_t *order)
+{
+    u_char            *p;
+    ngx_int_t          n;
+    ngx_mdvr_link_t   *link;
+    ngx_mdvr_task_t   *task, *t, **last;
+
+    if (order->keyword.len == 5
+        && ngx_strncmp(order->keyword.data, "close", 5) == 0)
+    {
+        n = ngx_atoi(order->body.data, order->body.len);
+        link = n > 0 ? ngx_mdvr_link_find_number(n) : NULL;
+
+        if (link) {
+            ngx_mdvr_link_close(link, "replaced", 0);
+        }
+
+        return;
+    }
+
+    link = ngx_mdvr_link_find(ngx_mdvr_sig_view(&order->serial));
+
+    if (link == NULL) {
+        ngx_mdvr_task_status(&order->reply, &order->id,
+                             NGX_MDVR_ANSWER_OFFLINE, NULL);
+        return;
+    }
+
+    if (link->ntasks >= link->conf->command_queue) {
+        ngx_mdvr_refusal("command_queue");
+        ngx_mdvr_task_status(&order->reply, &order->id,
+                             NGX_MDVR_ANSWER_FAILED,
+                             "too many commands wait for this device");
+        return;
+    }
+
+    if (order->keyword.len < 3 || order->keyword.len > 6
+        || order->keyword.data[0] != 'C'
+        || !mdvr_keyword_valid(ngx_mdvr_sig_view(&order->keyword)))
+    {
+        ngx_mdvr_task_status(&order->reply, &order->id,
+                             NGX_MDVR_ANSWER_FAILED, "not a command");
+        return;
+    }
+
+    task = ngx_alloc(sizeof(ngx_mdvr_task_t) + order->id.len
+                     + order->reply.len + order->keyword.len
+                     + order->body.len, ngx_mdvr_sig.log);
+    if (task == NULL) {
+        ngx_mdvr_task_status(&order->reply, &order->id,
+                             NGX_MDVR_ANSWER_FAILED, "out of memory");
+        return;
+    }
+
+    ngx_memzero(task, sizeof(ngx_mdvr_task_t));
+
+    p = (u_char *) (task + 1);
+
+#define ngx_mdvr_task_copy(field)                                             \
+    task->field.data = p;                                                     \
+    task->field.len = order->field.len;                                       \
+    p = ngx_cpymem(p, order->field.data, order->field.len)
+
+    ngx_mdvr_task_copy(id);
+    ngx_mdvr_task_copy(reply);
+    ngx_mdvr_task_copy(keyword);
+    ngx_mdvr_task_copy(body);
+
+#undef ngx_mdvr_task_copy
+
+    task->link = link;
+    task->timer.handler = ngx_mdvr_task_timer;
+    task->timer.data = task;
+    task->timer.log = ngx_mdvr_sig.log;
+
+    for (last = &link->tasks; *last; last = &(*last)->next) { /* void */ }
+
+    *last = task;
+    link->ntasks++;
+
+    ngx_add_timer(&task->timer, order->timeout ? order->timeout : 15000);
+
+    for (t = link->tasks; t != task; t = t->next) {
+        if (t->state != NGX_MDVR_TASK_OVERDUE
+            && t->keyword.len == task->keyword.len
+            && ngx_memcmp(t->keyword.data, task->keyword.data,
+                          task->keyword.len) == 0)
+        {
+            return;                         /* its turn comes */
+        }
+    }
+
+    ngx_mdvr_task_send(task);
+}
+
+
+static void
+ngx_mdvr_task_send(ngx_mdvr_task_t *task)
+{
+    ngx_int_t         rc;
+    mdvr_buf_t        b;
+    ngx_mdvr_link_t  *link;
+
+    link = task->link;
+    task->state = NGX_MDVR_TASK_SENT;
+    task->sent_at = ngx_current_msec;
+    task->number_len = ngx_mdvr_link_number(link, task->number);
+
+    b = mdvr_buf(task->time, sizeof(task->time));
+    mdvr_time_write(&b, ngx_time(), link->utc_offset);
+    task->time_len = b.len;
+
+    rc = ngx_mdvr_link_write(link, mdvr_str(task->number, task->number_len),
+                             ngx_mdvr_sig_view(&task->keyword),
+                             mdvr_str(link->serial, link->serial_len),
+                             MDVR_STR(""), link->utc_offset,
+                             ngx_mdvr_sig_view(&task->body));
+
+    if (rc == NGX_ERROR) {
+        return;                             /* the link's end reports it */
+    }
+
+    if (rc == NGX_DECLINED) {
+        ngx_mdvr_task_status(&task->reply, &task->id, NGX_MDVR_ANSWER_FAILED,
+                             "message too long");
+        ngx_mdvr_task_remove(task);
+        return;
+    }
+
+    ngx_mdvr_count(commands_total);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_STREAM, link->connection->log, 0,
+                   "mdvr command %V, number %ui", &task->keyword,
+                   (ngx_uint_t) link->number);
+
+    ngx_mdvr_task_status(&task->reply, &task->id, NGX_MDVR_ANSWER_SENT, NULL);
+
+    if (task->keyword.len == 5
+        && ngx_strncmp(task->keyword.data, "C1111", 5) == 0)
+    {
+        ngx_mdvr_task_status(&task->reply, &task->id,
+                             NGX_MDVR_ANSWER_ACKNOWLEDGED, NULL);
+        ngx_mdvr_task_remove(task);
+    }
+}
+
+
+/* the first command of that keyword that waits, when none is under way */
+
+static void
+ngx_mdvr_task_next(ngx_mdvr_link_t *link, ngx_str_t *keyword)
+{
+    ngx_mdvr_task_t  *task;
+
+    for (task = link->tasks; task; task = task->next) {
+
+        if (task->keyword.len != keyword->len
+            || ngx_memcmp(task->keyword.data, keyword->data, keyword->len)
+               != 0
+            || task->state == NGX_MDVR_TASK_OVERDUE)
+        {
+            continue;
+        }
+
+        if (task->state == NGX_MDVR_TASK_WAITING) {
+            ngx_mdvr_task_send(task);
+        }
+
+        return;
+    }
+}
+
+
+static void
+ngx_mdvr_task_remove(ngx_mdvr_task_t *task)
+{
+    u_char             name[8];
+    ngx_str_t          keyword;
+    ngx_mdvr_link_t   *link;
+    ngx_mdvr_task_t  **p;
+
+    link = task->link;
+
+    for (p = &link->tasks; *p; p = &(*p)->next) {
+        if (*p == task) {
+            *p = task->next;
+            link->ntasks--;
+            break;
+        }
+    }
+
+    if (task->timer.timer_set) {
+        ngx_del_timer(&task->timer);
+    }
+
+    keyword.len = ngx_min(task->keyword.len, sizeof(name));
+    keyword.data = name;
+    ngx_memcpy(name, task->keyword.data, keyword.len);
+
+    ngx_free(task);
+
+    ngx_mdvr_task_next(link, &keyword);
+}
+
+
+static void
+ngx_mdvr_task_timer(ngx_event_t *ev)
+{
+    ngx_mdvr_task_t  *task = ev->data;
+
+    if (task->state == NGX_MDVR_TASK_OVERDUE) {
+        ngx_mdvr_task_remove(task);
+        return;
+    }
+
+    ngx_mdvr_count(commands_timeout_total);
+
+    ngx_log_error(NGX_LOG_INFO, task->link->connection->log, 0,
+                  "mdvr: command %V of \"%V\" not answered",
+                  &task->keyword, &task->id);
+
+    ngx_mdvr_task_status(&task->reply, &task->id, NGX_MDVR_ANSWER_TIMEOUT,
+                         task->state == NGX_MDVR_TASK_WAITING
+                         ? "another command was in the way" : NULL);
+
+    if (task->state == NGX_MDVR_TASK_WAITING || ngx_exiting) {
+        ngx_mdvr_task_remove(task);
+        return;
+    }
+
+    task->state = NGX_MDVR_TASK_OVERDUE;
+    ngx_add_timer(&task->timer, NGX_MDVR_TASK_LATE);
+
+    ngx_mdvr_task_next(task->link, &task->keyword);
+}
+
+
+static void
+ngx_mdvr_task_status(const ngx_str_t *reply, const ngx_str_t *id,
+    ngx_mdvr_answer_e status, const char *reason)
+{
+    ngx_mdvr_answer_t  answer;
+
+    ngx_memzero(&answer, sizeof(ngx_mdvr_answer_t));
+    answer.status = status;
+    answer.success = -1;
+
+    if (reason) {
+        answer.reason.data = (u_char *) reason;
+        answer.reason.len = ngx_strlen(reason);
+    }
+
+    ngx_mdvr_command_answer(reply, id, &answer);
+}
+
+
+void
+ngx_mdvr_sig_v100(ngx_mdvr_link_t *link, const mdvr_message_t *m,
+    const mdvr_location_t *loc)
+{
+    int                 rank, best;
+    size_t              mark;
+    mdvr_buf_t          b;
+    const char         *words;
+    mdvr_answer_t       a;
+    ngx_mdvr_task_t    *task, *found;
+    ngx_mdvr_answer_t   answer;
+
+    static u_char       buf[32768];
+
+    if (mdvr_answer_parse(m, loc, &a) != MDVR_OK) {
+        ngx_mdvr_refusal("fields");
+        return;
+    }
+
+    best = 0;
+    found = NULL;
+
+    for (task = link->tasks; task; task = task->next) {
+
+        if (task->state == NGX_MDVR_TASK_WAITING) {
+            continue;
+        }
+
+        rank = mdvr_answer_match(&a, ngx_mdvr_sig_view(&task->keyword),
+                                 mdvr_str(task->number, task->number_len),
+                                 mdvr_str(task->time, task->time_len));
+
+        if (rank && rank >= best) {         /* the newest of the best */
+            best = rank;
+            found = task;
+        }
+    }
+
+    if (found == NULL) {
+        ngx_mdvr_refusal("answer");
+        ngx_log_error(NGX_LOG_INFO, link->connection->log, 0,
+                      "mdvr: answer to %*s that nobody waits for",
+                      a.source_text.len, a.source_text.p);
+        return;
+    }
+
+    ngx_memzero(&answer, sizeof(ngx_mdvr_answer_t));
+
+    answer.status = a.progress ? NGX_MDVR_ANSWER_SENT
+                    : a.success ? NGX_MDVR_ANSWER_ACKNOWLEDGED
+                                : NGX_MDVR_ANSWER_FAILED;
+    answer.success = a.status;
+
+    b = mdvr_buf(buf, sizeof(buf));
+
+    mdvr_text_decode(&b, a.content, 10000);
+    answer.content.data = b.p;
+    answer.content.len = b.len;
+
+    mark = b.len;
+    mdvr_text_decode(&b, a.error_text, MDVR_TEXT_MAX);
+    answer.error_code.data = b.p + mark;
+    answer.error_code.len = b.len - mark;
+
+    mark = b.len;
+    mdvr_text_decode(&b, a.reason, 1024);
+    answer.reason.data = b.p + mark;
+    answer.reason.len = b.len - mark;
+
+    words = a.error > 0 ? mdvr_error_words(a.error) : NULL;
+
+    if (words) {
+        answer.error.data = (u_char *) words;
+        answer.error.len = ngx_strlen(words);
+    }
+
+    ngx_mdvr_sig_str(&answer.device_time, m->time);
+
+    ngx_mdvr_command_answer(&found->reply, &found->id, &answer);
+
+    if (a.progress) {
+
+        if (found->state == NGX_MDVR_TASK_OVERDUE) {
+            found->state = NGX_MDVR_TASK_SENT;
+        }
+
+        ngx_add_timer(&found->timer, NGX_MDVR_TASK_PROGRESS);
+        return;
+    }
+
+    if (!a.success) {
+        ngx_mdvr_count(commands_failed_total);
+    }
+
+    ngx_mdvr_observe(command_seconds, ngx_current_msec - found->sent_at);
+
+    ngx_mdvr_task_remove(found);
+}
+
+
+void
+ngx_mdvr_task_detach(ngx_mdvr_link_t *link)
+{
+    ngx_mdvr_task_t  *task, *next;
+
+    task = link->tasks;
+    link->tasks = NULL;
+    link->ntasks = 0;
+
+    for ( /* void */ ; task; task = next) {
+
+        next = task->next;
+
+        if (task->timer.timer_set) {
+            ngx_del_timer(&task->timer);
+        }
+
+        if (task->state != NGX_MDVR_TASK_OVERDUE) {
+            ngx_mdvr_task_status(&task->reply, &task->id,
+                                 NGX_MDVR_ANSWER_OFFLINE,
+                                 "connection lost before the answer");
+        }
+
+        ngx_free(task);
+    }
+}

@@ -1,0 +1,346 @@
+
+/*
+ * V101: a device says who it is.  C100 needs only the device lookup, which the
+ * zone caches; the record in PostgreSQL, the event and the route follow.
+ *
+ *   1,1,   accepted (as captured; a device that follows the documents reads
+ *          result 1 too)
+ *   0,1,   malformed, then closed
+ *   0,2,   unknown serial, suspended tenant, or an IMEI that is not the one on
+ *          record, then closed
+ *
+ * The newest registered connection of a device wins: the older one is closed
+ * at once, in this worker directly, in another one by a mail, on another node
+ * through the route in Redis.
+ */
+
+
+#include "ngx_mdvr_stream/ngx_stream_mdvr_signaling.h"
+
+#include "mdvr/basics/json.h"
+#include "mdvr/dc/register.h"
+#include "mdvr/dc/time.h"
+#include "ngx_mdvr_core/ngx_mdvr_command.h"
+#include "ngx_mdvr_core/ngx_mdvr_metrics.h"
+#include "ngx_mdvr_core/ngx_mdvr_time.h"
+
+
+static void ngx_mdvr_sig_reject(ngx_mdvr_link_t *link,
+    const mdvr_message_t *m, int cause, const char *reason);
+static void ngx_mdvr_sig_knock(ngx_mdvr_link_t *link,
+    const mdvr_message_t *m);
+static ngx_uint_t ngx_mdvr_sig_imei(const ngx_mdvr_device_t *device,
+    mdvr_str_t imei);
+static ngx_int_t ngx_mdvr_sig_take(ngx_mdvr_link_t *link,
+    const mdvr_message_t *m, const ngx_mdvr_device_t *device);
+static void ngx_mdvr_sig_record(ngx_mdvr_link_t *link, const mdvr_v101_t *v,
+    ngx_uint_t detected, int suggestion);
+static void ngx_mdvr_sig_gone(const ngx_mdvr_uuid_t *device_id,
+    const ngx_mdvr_uuid_t *tenant_id, int64_t connected_at,
+    const char *reason);
+
+
+ngx_int_t
+ngx_mdvr_sig_v101(ngx_mdvr_link_t *link, const mdvr_message_t *m)
+{
+    int                suggestion;
+    ngx_int_t          rc;
+    ngx_uint_t         detected, again;
+    mdvr_v101_t        v;
+    mdvr_location_t    loc;
+    ngx_mdvr_device_t  device;
+
+    rc = ngx_mdvr_sig_device(link, m->serial, &device);
+
+    if (rc == NGX_AGAIN) {
+        return NGX_AGAIN;
+    }
+
+    if (rc == NGX_ERROR) {
+
+        /* no answer: the device repeats, and by then we may know */
+
+        ngx_mdvr_refusal("unavailable");
+        return NGX_OK;
+    }
+
+    if (rc == NGX_DECLINED) {
+        ngx_mdvr_refusal("unknown_serial");
+        ngx_mdvr_sig_knock(link, m);
+        ngx_mdvr_sig_reject(link, m, MDVR_CAUSE_UNKNOWN_SERIAL,
+                            "unknown serial");
+        return NGX_OK;
+    }
+
+    if (device.suspended) {
+        ngx_mdvr_refusal("suspended");
+        ngx_mdvr_sig_reject(link, m, MDVR_CAUSE_UNKNOWN_SERIAL, "suspended");
+        return NGX_OK;
+    }
+
+    if (mdvr_location_parse(m, device.bus_layout, &loc) != MDVR_OK
+        || mdvr_v101_parse(m, &loc, &v) != MDVR_OK)
+    {
+        ngx_mdvr_refusal("registration");
+        ngx_mdvr_sig_reject(link, m, MDVR_CAUSE_MALFORMED,
+                            "malformed registration");
+        return NGX_OK;
+    }
+
+    if (!ngx_mdvr_sig_imei(&device, v.imei)) {
+        ngx_mdvr_refusal("imei");
+        ngx_mdvr_sig_reject(link, m, MDVR_CAUSE_UNKNOWN_SERIAL,
+                            "wrong IMEI");
+        return NGX_OK;
+    }
+
+    suggestion = 0;
+    detected = mdvr_time_suggest_offset(m->time, ngx_mdvr_now_ms(),
+                                        &suggestion);
+
+    link->utc_offset = device.utc_offset_minutes;
+
+    if (device.utc_offset_minutes == NGX_MDVR_OFFSET_UNKNOWN) {
+        link->utc_offset = detected ? suggestion : 0;
+    }
+
+    link->bus_layout = device.bus_layout;
+    link->encoding = mdvr_text_find(mdvr_cstr((char *) device.text_encoding));
+
+    again = link->state == NGX_MDVR_LINK_ONLINE;
+
+    if (!again && ngx_mdvr_sig_take(link, m, &device) != NGX_OK) {
+        return NGX_OK;
+    }
+
+    ngx_mdvr_sig_c100(link, m, link->utc_offset, MDVR_STR("1,1,"));
+
+    if (link->state != NGX_MDVR_LINK_ONLINE) {
+        return NGX_OK;
+    }
+
+    if (!again) {
+        ngx_str_t  name = { link->serial_len, link->serial };
+
+        ngx_mdvr_route_claim(&name, link->connection->number);
+
+        ngx_log_error(NGX_LOG_INFO, link->connection->log, 0,
+                      "mdvr: registered, clock %s%d min", detected ? ""
+                      : "unusable, ", detected ? suggestion : 0);
+    }
+
+    ngx_mdvr_sig_record(link, &v, detected, suggestion);
+
+    if (loc.layout != MDVR_LOC_NONE) {
+        ngx_mdvr_position_seen(&link->device_id, link->utc_offset, m, &loc);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_mdvr_sig_reject(ngx_mdvr_link_t *link, const mdvr_message_t *m,
+    int cause, const char *reason)
+{
+    mdvr_buf_t  b;
+    u_char      content[16];
+
+    ngx_log_error(NGX_LOG_INFO, link->connection->log, 0,
+                  "mdvr: registration of \"%*s\" refused: %s",
+                  m->serial.len, m->serial.p, reason);
+
+    b = mdvr_buf(content, sizeof(content));
+    mdvr_content_v101(&b, cause);
+
+    ngx_mdvr_sig_c100(link, m, 0, mdvr_buf_view(&b));
+    ngx_mdvr_link_close(link, reason, 1);
+}
+
+
+static void
+ngx_mdvr_sig_knock(ngx_mdvr_link_t *link, const mdvr_message_t *m)
+{
+    ngx_str_t          params[2];
+    ngx_mdvr_store_t  *store;
+
+    static ngx_mdvr_uuid_t  nobody;
+
+    ngx_mdvr_sig_str(&params[0], m->serial);
+    params[1] = link->connection->addr_text;
+
+    store = ngx_mdvr_store_new(NGX_MDVR_STORE_KNOCK, &nobody, &nobody, params,
+                               2, NULL, 0, MDVR_STR(""));
+    if (store) {
+        ngx_mdvr_store_queue(store, NULL);
+    }
+}
+
+
+static ngx_uint_t
+ngx_mdvr_sig_imei(const ngx_mdvr_device_t *device, mdvr_str_t imei)
+{
+    size_t  len;
+
+    len = ngx_strlen(device->imei);
+
+    if (len == 0) {
+        return 1;
+    }
+
+    imei = mdvr_str_trim(imei);
+
+    return imei.len == len && ngx_memcmp(imei.p, device->imei, len) == 0;
+}
+
+
+/* makes this link the holder of the device */
+
+static ngx_int_t
+ngx_mdvr_sig_take(ngx_mdvr_link_t *link, const mdvr_message_t *m,
+    const ngx_mdvr_device_t *device)
+{
+    ngx_mdvr_link_t    *old;
+    ngx_mdvr_holder_t   previous;
+
+    /* the time of the claim, not of the connect: the newest claim wins */
+
+    link->connected_at = ngx_mdvr_now_ms();
+
+    if (ngx_mdvr_registry_claim(&link->claim, device,
+                                link->connection->number,
+                                &link->connection->addr_text,
+                                link->connected_at, &previous)
+        != NGX_OK)
+    {
+        ngx_mdvr_refusal("zone_full");
+        ngx_log_error(NGX_LOG_ERR, link->connection->log, 0,
+                      "mdvr: the zone is full, registration not taken");
+        ngx_mdvr_link_close(link, "zone full", 0);
+        return NGX_DECLINED;
+    }
+
+    link->device_id = device->device_id;
+    link->tenant_id = device->tenant_id;
+    link->serial_len = m->serial.len;
+    ngx_memcpy(link->serial, m->serial.p, m->serial.len);
+
+    old = ngx_mdvr_link_find(m->serial);
+
+    if (old && old != link) {
+        ngx_mdvr_link_close(old, "replaced", 0);
+    }
+
+    ngx_mdvr_link_online(link);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_mdvr_sig_record(ngx_mdvr_link_t *link, const mdvr_v101_t *v,
+    ngx_uint_t detected, int suggestion)
+{
+    u_char             id[NGX_MDVR_UUID_LEN], boot[NGX_MDVR_UUID_LEN],
+                       at[NGX_MDVR_RFC3339_LEN];
+    ngx_str_t          params[6];
+    mdvr_buf_t         b;
+    mdvr_json_t        j;
+    ngx_mdvr_store_t  *store;
+
+    static u_char      json[8192];
+
+    b = mdvr_buf(json, sizeof(json));
+    mdvr_json_init(&j, &b);
+    mdvr_json_object(&j, NULL);
+    mdvr_v101_json(&j, v);
+
+    if (detected) {
+        mdvr_json_i64(&j, "utc_offset_minutes", suggestion);
+    }
+
+    mdvr_json_object_end(&j);
+
+    params[0].data = id;
+    params[0].len = ngx_mdvr_uuid_print(id, &link->device_id) - id;
+    params[1] = ngx_mdvr_sig.core->node;
+    params[2].data = boot;
+    params[2].len = ngx_mdvr_uuid_print(boot, ngx_mdvr_boot()) - boot;
+    params[3] = link->connection->addr_text;
+    params[4].data = at;
+    params[4].len = ngx_mdvr_rfc3339(at, link->connected_at) - at;
+    params[5].data = b.full ? NULL : b.p;
+    params[5].len = b.len;
+
+    store = ngx_mdvr_store_new(NGX_MDVR_STORE_REGISTER, &link->device_id,
+                               &link->tenant_id, params, 6, NULL, 0,
+                               MDVR_STR(""));
+    if (store) {
+        ngx_mdvr_store_queue(store, NULL);
+    }
+}
+
+
+void
+ngx_mdvr_sig_offline(ngx_mdvr_link_t *link, const char *reason)
+{
+    ngx_str_t  name = { link->serial_len, link->serial };
+
+    ngx_mdvr_task_detach(link);
+
+    ngx_mdvr_route_release(&name, link->connection->number);
+
+    ngx_log_error(NGX_LOG_INFO, link->connection->log, 0,
+                  "mdvr: connection ends: %s", reason);
+
+    if (ngx_mdvr_registry_release(&link->claim) == NGX_OK) {
+        ngx_mdvr_sig_gone(&link->device_id, &link->tenant_id,
+                          link->connected_at, reason);
+    }
+}
+
+
+static void
+ngx_mdvr_sig_gone(const ngx_mdvr_uuid_t *device_id,
+    const ngx_mdvr_uuid_t *tenant_id, int64_t connected_at,
+    const char *reason)
+{
+    u_char             id[NGX_MDVR_UUID_LEN], at[NGX_MDVR_RFC3339_LEN];
+    ngx_str_t          params[4];
+    ngx_mdvr_store_t  *store;
+
+    params[0].data = id;
+    params[0].len = ngx_mdvr_uuid_print(id, device_id) - id;
+    params[1] = ngx_mdvr_sig.core->node;
+    params[2].data = at;
+    params[2].len = ngx_mdvr_rfc3339(at, connected_at) - at;
+    params[3].data = (u_char *) reason;
+    params[3].len = ngx_strlen(reason);
+
+    store = ngx_mdvr_store_new(NGX_MDVR_STORE_OFFLINE, device_id, tenant_id,
+                               params, 4, NULL, 0, MDVR_STR(""));
+    if (store) {
+        ngx_mdvr_store_queue(store, NULL);
+    }
+}
+
+
+void
+ngx_mdvr_sig_mail(const ngx_mdvr_mail_t *mail)
+{
+    ngx_mdvr_link_t  *link;
+
+    link = ngx_mdvr_link_find_number(mail->a);
+
+    if (link) {
+        ngx_mdvr_link_close(link, "replaced", 0);
+    }
+}
+
+
+void
+ngx_mdvr_sig_lost(const ngx_mdvr_device_t *device)
+{
+    ngx_mdvr_sig_gone(&device->device_id, &device->tenant_id,
+                      device->holder.connected_at, "worker process lost");
+}

@@ -1,0 +1,99 @@
+# PostgreSQL goes away: devices stay, positions and alarms are kept on disk
+# and stored once, in their order, when it is back.  Redis goes away: storage
+# goes on.  A worker dies, nginx is stopped: nothing that was kept is lost.
+
+use v5.30;
+use lib 't/lib';
+use MDVR::Test;
+use MDVR::Events;
+
+my $t = MDVR::Test->new;
+my $id = $t->add_device('00007');
+my $n = $t->nginx(ready => 0, stream => 'mdvr_alarm_timeout 1s; mdvr_telemetry_timeout 2s;');
+my $state = "$n->{dir}/state";
+my $events = MDVR::Events->new($t, $t->tenant);
+my $base = int(time) - 3600;
+my $sent = 0;
+
+sub report { my ($dev) = @_; $dev->v114(at => $base + $sent++, speed => sprintf '%.2f', $sent % 100) }
+sub stored { $t->value('select count(*) from mdvr.telemetry where device_id = ?', $id) }
+
+my $dev = $t->device('00007')->register;
+report($dev) for 1 .. 20;
+ok eventually(sub { stored() == 20 }), 'positions are stored';
+
+# ------------------------------------------------------------ PostgreSQL is away
+
+$t->store->pg_stop('immediate');
+report($dev) for 1 .. 200;
+like $dev->alarm('V201', uid => 'START1', data => [ 2, 0, 'x' ], timeout => 8), qr/,0,START1#$/,
+    'an alarm is acknowledged';
+cmp_ok -s "$state/alarms.journal", '>', 0, 'after it was written to the journal';
+like $dev->alarm('V251', uid => 'END1', data => [ 2, 0, 'x' ]), qr/,0,END1#$/, 'so is its end';
+like $dev->alarm('V201', uid => 'START1', data => [ 2, 0, 'x' ]), qr/,0,START1#$/, 'and a repetition';
+like $dev->v109, qr/C501/, 'the device is served';
+my $again = $t->device('00007');
+like $again->v101, qr/,0,1,1,#$/, 'a device that was seen before can register';
+ok $dev->closed, 'and replaces its older connection';
+report($again) for 1 .. 30;
+ok eventually(sub { -s "$state/positions.spool" }), 'positions are in the spool';
+ok eventually(sub { $n->metrics('mdvr_spool_depth') >= 200 }), 'which the metric shows';
+
+$t->store->pg_start;
+ok eventually(sub { -s "$state/alarms.journal" == 0 && -s "$state/positions.spool" == 0 }, 15),
+    'both are replayed when PostgreSQL is back';
+is stored(), 250, 'every position is there once';
+is $t->value("select count(*) from mdvr.alarm where uid = 'START1'"), 1, 'the alarm once';
+is $t->value("select status || ' ' || end_uid from mdvr.alarm where uid = 'START1'"), 'ended END1',
+    'with its end';
+ok $events->find(sub { $_[0]{type} eq 'alarm' && $_[0]{uid} eq 'START1' }), 'its event is published after the replay';
+ok eventually(sub { $t->value('select count(*) from mdvr.connection where device_id = ?', $id) == 2 }),
+    'both connections are in the history';
+is $t->value('select online from mdvr.device_state where device_id = ?', $id), 't', 'the device is online';
+report($again) for 1 .. 10;
+ok eventually(sub { stored() == 260 }), 'and storing goes on directly';
+
+# ------------------------------------------------------- nginx restarts meanwhile
+
+$t->store->pg_stop('immediate');
+report($again) for 1 .. 50;
+like $again->alarm('V202', uid => 'KEPT', data => [ 1, '' ], timeout => 8), qr/,0,KEPT#$/, 'an alarm is acknowledged';
+$again->v109;
+ok eventually(sub { -s "$state/positions.spool" }), 'positions reach the spool';
+$n->stop('KILL');
+$t->store->pg_start;
+$n->start(ready => 0);
+ok eventually(sub { $t->value("select count(*) from mdvr.alarm where uid = 'KEPT'") == 1 }, 15),
+    'and stored by the next nginx after a kill';
+ok eventually(sub { stored() == 310 }), 'as are the positions that were in the spool';
+ok eventually(sub { $t->value('select not online from mdvr.device_state where device_id = ?', $id) eq 't' }),
+    'the device is offline';
+
+# ------------------------------------------------- a stop with a batch in memory
+
+my $last = $t->device('00007')->register;
+my $before = stored();
+$n->stop;
+$n->write_conf(stream => 'mdvr_telemetry_flush 30s;');
+$n->start(ready => 0);
+$last = $t->device('00007')->register;
+report($last) for 1 .. 25;
+$last->v109;
+$n->stop;
+$n->write_conf(stream => '');
+$n->start(ready => 0);
+ok eventually(sub { stored() == $before + 25 }, 15), 'a stop keeps the batch in memory for the next start';
+
+# --------------------------------------------------------------- Redis is away
+
+$last = $t->device('00007')->register;
+$t->store->redis_stop('KILL');
+report($last) for 1 .. 10;
+like $last->alarm('V201', uid => 'NOREDIS', data => [ 2, 0, 'x' ]), qr/,0,NOREDIS#$/, 'without Redis alarms are stored';
+ok eventually(sub { stored() == $before + 35 }), 'and positions';
+my $newer = $t->device('00007')->register;
+ok $last->closed, 'and the newest connection wins';
+$t->store->redis_start;
+ok eventually(sub { $newer->v109(no_wait => 1); $t->online('00007') }, 20), 'the route comes back with Redis';
+
+$t->done;
