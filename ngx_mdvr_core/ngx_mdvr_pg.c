@@ -1233,6 +1233,7 @@ ngx_mdvr_pg_watch(ngx_mdvr_pg_conn_t *conn, ngx_uint_t events)
 static void
 ngx_mdvr_pg_unwatch(ngx_mdvr_pg_conn_t *conn)
 {
+    ngx_uint_t         flags;
     ngx_connection_t  *c;
 
     c = conn->c;
@@ -1242,12 +1243,16 @@ ngx_mdvr_pg_unwatch(ngx_mdvr_pg_conn_t *conn)
         return;
     }
 
+    /* libpq closes a broken socket by itself, and with it the registration */
+
+    flags = PQsocket(conn->pg) == c->fd ? 0 : NGX_CLOSE_EVENT;
+
     if (c->read->active) {
-        (void) ngx_del_event(c->read, NGX_READ_EVENT, 0);
+        (void) ngx_del_event(c->read, NGX_READ_EVENT, flags);
     }
 
     if (c->write->active) {
-        (void) ngx_del_event(c->write, NGX_WRITE_EVENT, 0);
+        (void) ngx_del_event(c->write, NGX_WRITE_EVENT, flags);
     }
 
     if (c->read->posted) {
