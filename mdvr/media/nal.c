@@ -165,6 +165,80 @@ mdvr_nal_kind(mdvr_codec_e codec, mdvr_str_t nal)
 }
 
 
+/* can this unit only stand in front of a picture that has not begun? */
+static bool
+mdvr_nal_opens(mdvr_codec_e codec, mdvr_str_t nal, int kind)
+{
+    size_t  header;
+
+    switch (kind) {
+
+    case MDVR_NAL_SLICE:
+    case MDVR_NAL_KEY:
+        header = codec == MDVR_CODEC_H265 ? 2 : 1;
+        return nal.len > header && (nal.p[header] & 0x80);
+
+    case MDVR_NAL_VPS:
+    case MDVR_NAL_SPS:
+    case MDVR_NAL_PPS:
+    case MDVR_NAL_AUD:
+        return true;
+
+    case MDVR_NAL_OTHER:
+        return mdvr_nal_type(codec, nal)
+               == (codec == MDVR_CODEC_H265 ? 39U : 6U);
+
+    default:
+        return false;
+    }
+}
+
+
+bool
+mdvr_au_next(mdvr_codec_e codec, const uint8_t **pos, const uint8_t *last,
+    mdvr_str_t *au)
+{
+    int             kind;
+    bool            picture;
+    mdvr_str_t      nal;
+    const uint8_t  *p, *start, *mark;
+
+    p = *pos;
+    start = NULL;
+    picture = false;
+
+    while (mdvr_nal_next(&p, last, &nal)) {
+        kind = mdvr_nal_kind(codec, nal);
+        mark = nal.p - 3;
+
+        if (mark > *pos && mark[-1] == 0) {
+            mark--;
+        }
+
+        if (start == NULL) {
+            start = mark;
+
+        } else if (picture && mdvr_nal_opens(codec, nal, kind)) {
+            *au = mdvr_str(start, (size_t) (mark - start));
+            *pos = mark;
+            return true;
+        }
+
+        picture = picture || kind == MDVR_NAL_SLICE || kind == MDVR_NAL_KEY;
+    }
+
+    *pos = last;
+
+    if (start == NULL) {
+        return false;
+    }
+
+    *au = mdvr_str(start, (size_t) (last - start));
+
+    return true;
+}
+
+
 void
 mdvr_au_scan(mdvr_codec_e codec, mdvr_str_t annexb, mdvr_au_t *au)
 {

@@ -48,6 +48,13 @@ enum {
 
 int mdvr_nal_kind(mdvr_codec_e codec, mdvr_str_t nal);
 
+/*
+ * Walks the access units of a whole stream: *au includes its start codes.
+ * The last one ends at `last`.  False when none is left.
+ */
+bool mdvr_au_next(mdvr_codec_e codec, const uint8_t **pos,
+    const uint8_t *last, mdvr_str_t *au);
+
 /* What one look over an access unit tells. */
 typedef struct {
     bool        key;            /* contains an IDR/IRAP picture */
