@@ -242,6 +242,7 @@ $(OPS_BIN): $(B)/bin/%: $(B)/obj/ops/%.c.o $(A)
 # one program per file of t/unit; t/unit/lib/*.c is linked to each of them
 
 $(UNIT_BIN): LDFLAGS = -g $(SAN)
+$(UNIT_BIN): LIBS = -ljansson
 $(UNIT_BIN): $(B)/t/%: $(B)/asan/obj/t/unit/%.c.o $(call aobj,$(UNIT_LIB)) $(AA)
 	$(link)
 

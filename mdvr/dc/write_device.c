@@ -9,15 +9,21 @@
 #include "mdvr/dc/write.h"
 
 
-/* degrees as ",deg,min,sec" in the units of the layout */
+/*
+ * Degrees as ",deg,min,sec" in the units of the layout, rounded to what the
+ * satellite receiver of a real device tells: 0.00001 arc-minutes (captured),
+ * in layout C 0.0001.
+ */
 static void
 mdvr_tok_coordinate(mdvr_buf_t *b, double deg, mdvr_loc_layout_e layout)
 {
     bool      negative;
-    uint64_t  units, sec;
+    uint64_t  units, sec, grain;
 
     negative = deg < 0;
-    units = (uint64_t) ((negative ? -deg : deg) * 36e9 + 0.5);
+    grain = layout == MDVR_LOC_MINUTES ? 60000 : 6000;
+    units = (uint64_t) ((negative ? -deg : deg) * 36e9 / (double) grain + 0.5)
+            * grain;
     sec = units % 600000000;                /* within the minute */
 
     mdvr_buf_chr(b, ',');

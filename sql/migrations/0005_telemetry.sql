@@ -225,6 +225,7 @@ set plan_cache_mode = force_generic_plan set enable_hashjoin = off set enable_me
 as $$
 declare
     digests bytea[] := p_body_digest;
+    total   integer := 0;
     stored  integer;
     moving  integer;
     moved   integer;
@@ -301,7 +302,22 @@ begin
             select (select count(*) from kept), (select count(*) from newest), (select count(*) from changed)
               into stored, moving, moved;
 
-            exit;
+            total := total + stored;
+            exit when moved >= moving;
+
+            -- Older than what is known, or the first report of a device: that one
+            -- gets a row to move, and the batch runs again for the positions only.
+            insert into mdvr.position (device_id, tenant_id, recorded_at, received_at, gps_valid)
+            select distinct d.id, d.tenant_id, '-infinity'::timestamptz, now(), false
+              from unnest(p_device_id, p_late) as r (device_id, late)
+              join mdvr.device d on d.id = r.device_id
+             where not coalesce(r.late, false)
+               and not exists (select from mdvr.position p where p.device_id = r.device_id)
+             order by d.id
+            on conflict (device_id) do nothing;
+
+            exit when not found;
+            digests := null;
 
         exception when unique_violation then
             -- In another transaction, or earlier, or twice in this batch.
@@ -319,36 +335,7 @@ begin
         end;
     end loop;
 
-    -- The first report of a device makes its position row.
-
-    if moved < moving then
-        insert into mdvr.position (device_id, tenant_id, recorded_at, received_at, gps_valid, fix_at, lat_deg,
-               lon_deg, satellites, speed_kmh, course_deg, acc, mileage_m, fuel_l, status_hex, mask_hex,
-               temp_device_c, temp_engine_c, temp_cabin_c, parking_s, rpm, obd_speed_kmh, people, trigger)
-        select distinct on (d.id) d.id, d.tenant_id, mdvr.believed_at(r.at, r.received), coalesce(r.received, now()),
-               coalesce(r.gps_valid, false) and f.inside,
-               case when r.gps_valid and f.inside then mdvr.believed_at(r.at, r.received) end,
-               case when f.inside then r.lat end, case when f.inside then r.lon end,
-               r.satellites, r.speed, r.course, r.acc, r.mileage, r.fuel, left(r.status_hex, 32),
-               left(r.mask_hex, 32), r.temp_device, r.temp_engine, r.temp_cabin, r.parking, r.rpm, r.obd_speed,
-               r.people, r.trigger
-          from unnest(p_device_id, p_recorded_at, p_received_at, p_gps_valid, p_lat_deg, p_lon_deg,
-                      p_satellites, p_speed_kmh, p_course_deg, p_acc, p_mileage_m, p_fuel_l, p_status_hex,
-                      p_mask_hex, p_temp_device_c, p_temp_engine_c, p_temp_cabin_c, p_parking_s, p_rpm,
-                      p_obd_speed_kmh, p_people, p_trigger, p_late)
-               as r (device_id, at, received, gps_valid, lat, lon, satellites, speed, course, acc, mileage,
-                     fuel, status_hex, mask_hex, temp_device, temp_engine, temp_cabin, parking, rpm,
-                     obd_speed, people, trigger, late)
-          join mdvr.device d on d.id = r.device_id
-          cross join lateral (select coalesce(r.lat between -90 and 90 and r.lon between -180 and 180, false)
-                              as inside) f
-         where not coalesce(r.late, false)
-           and not exists (select from mdvr.position p where p.device_id = r.device_id)
-         order by d.id, 3 desc
-        on conflict (device_id) do nothing;
-    end if;
-
-    return stored;
+    return total;
 end
 $$;
 

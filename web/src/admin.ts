@@ -5,7 +5,7 @@ import type { Context, View } from './app';
 import { dialog, field, h, set_text, toast } from './dom';
 import { has } from './features';
 import { choose } from './fleet';
-import { ago, date_time, words } from './format';
+import { ago, date_time, short_id, words } from './format';
 import type { Page, Tenant, User } from './types';
 import { act, page_head, select, table, tabs } from './ui';
 import type { Tab, Table } from './ui';
@@ -218,17 +218,17 @@ export class AdminPage implements View {
     }
 
     private audit(): Table {
-        interface Entry { at?: string; created_at?: string; action?: string; user_email?: string; user?: string; actor?: string; target?: string; object?: string; detail?: unknown; details?: unknown; address?: string }
+        interface Entry { at: string; action: string; email?: string | null; object_type?: string | null; object_id?: string | null; detail?: unknown; address?: string | null }
         return table<Entry>({
             label: 'Audit', testid: 'audit', empty: 'Nothing yet.',
             columns: [
-                { head: 'Time', cell: (e) => date_time(e.at ?? e.created_at) },
-                { head: 'Who', cell: (e) => e.user_email ?? e.actor ?? e.user ?? '' },
-                { head: 'What', cell: (e) => e.action ?? '' },
-                { head: 'On', cell: (e) => e.target ?? e.object ?? '' },
+                { head: 'Time', cell: (e) => date_time(e.at) },
+                { head: 'Who', cell: (e) => e.email ?? '' },
+                { head: 'What', cell: (e) => e.action },
+                { head: 'On', cell: (e) => `${e.object_type ?? ''} ${this.c.fleet.vehicles.get(e.object_id ?? '')?.label ?? short_id(e.object_id ?? '')}`.trim() },
                 { head: 'From', cell: (e) => e.address ?? '' },
                 { head: 'Details', class: 'dim', cell: (e) => {
-                    const d = e.detail ?? e.details;
+                    const d = e.detail;
                     return d && typeof d === 'object' && Object.keys(d).length > 0 ? JSON.stringify(d) : '';
                 } },
             ],
@@ -237,17 +237,35 @@ export class AdminPage implements View {
     }
 
     private tenants(): Table {
-        const t = table<Tenant & { settings?: { retention_days?: number; time_zone?: string } }>({
+        const t: Table = table<Tenant>({
             label: 'Tenants', testid: 'tenants', empty: 'No tenants.',
             columns: [
                 { head: 'Name', cell: (x) => x.name },
-                { head: 'State', cell: (x) => x.status ?? (x.suspended ? 'suspended' : 'active') },
-                { head: 'Keeps, days', cell: (x) => x.settings?.retention_days ?? '' },
-                { head: 'Time zone', cell: (x) => x.settings?.time_zone ?? '' },
+                { head: 'State', cell: (x) => x.status ?? '' },
+                { head: 'Keeps, days', cell: (x) => x.retention_days ?? '' },
+                { head: 'Time zone', cell: (x) => x.time_zone ?? '' },
+                { head: 'Since', cell: (x) => date_time(x.created_at) },
             ],
             load: (cursor) => this.c.api.get('/tenants', { limit: 100, cursor }),
+            pick: (x) => void this.edit_tenant(x).then((done) => done ? t.reload() : undefined),
         });
         return t;
+    }
+
+    private edit_tenant(x: Tenant): Promise<boolean> {
+        const name = input('tenant-name', 'text', x.name);
+        const days = h('input', { type: 'number', min: '1', max: '3650', value: String(x.retention_days ?? 90) });
+        const zone = input('tenant-zone', 'text', x.time_zone ?? 'UTC');
+        const state = select('tenant-state', [['active', 'Active'], ['suspended', 'Suspended']], x.status ?? 'active');
+
+        return dialog(x.name, [field('Name', name), field('Positions are kept, days', days), field('Time zone', zone), field('State', state)],
+            'Save', async () => {
+            const body: Record<string, unknown> = { name: name.value.trim(), retention_days: Number(days.value), time_zone: zone.value.trim() };
+            if (state.value !== x.status) {
+                body.status = state.value;
+            }
+            await this.c.api.request('PATCH', `/tenants/${x.id}`, { body });
+        });
     }
 
     private async add_tenant(): Promise<boolean> {

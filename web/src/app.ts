@@ -17,7 +17,7 @@ import { user_menu } from './menu';
 import { Problem } from './problem';
 import { Link } from './socket';
 import type { LinkState } from './socket';
-import type { Page, ServerMessage, Tenant } from './types';
+import type { Group, Page, ServerMessage, Tenant } from './types';
 
 export interface Context {
     api: Api;
@@ -179,6 +179,7 @@ class Shell implements Context {
 
         const work = (async () => {
             await this.fleet.load();
+            void this.load_groups();
             if (has('GET', '/alarms') && this.api.can('alarm:read')) {
                 await this.book.load();
             } else {
@@ -191,6 +192,17 @@ class Shell implements Context {
         });
         this.loading = work;
         return work;
+    }
+
+    private async load_groups(): Promise<void> {
+        if (has('GET', '/groups')) {
+            try {
+                const page = await this.api.get<Page<Group>>('/groups', { limit: 500 });
+                this.live?.list.set_groups(page.items);
+            } catch {
+                /* the list works without them */
+            }
+        }
     }
 
     private async load_tenants(): Promise<void> {

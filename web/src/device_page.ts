@@ -7,6 +7,7 @@ import { clear, dialog, field, h, set_text, toast } from './dom';
 import { has } from './features';
 import { ago, date_time } from './format';
 import { History } from './history';
+import { Recordings } from './recordings';
 import type { Device } from './types';
 import { facts, page_head, say, tabs } from './ui';
 import type { Tab } from './ui';
@@ -50,6 +51,14 @@ class OneDevice {
                 this.undo.push(panel.close);
                 return panel.el;
             }, show: () => panel?.reload() });
+        }
+
+        if (has('GET', '/devices/{}/recordings') && c.api.can('video:watch')) {
+            list.push({ name: 'recordings', text: 'Recordings', make: () => {
+                const r = new Recordings(c, id, c.fleet.vehicles.get(id)?.channels.length ?? 4);
+                this.undo.push(() => r.close());
+                return r.el;
+            } });
         }
 
         this.tabbed = tabs(list, (name) => { location.hash = `#/device/${id}/${name}`; });

@@ -11,10 +11,10 @@ function text(name: string, value: string, extra: Record<string, unknown> = {}):
 }
 
 export async function add_device_dialog(c: Context): Promise<void> {
-    const serial = text('serial', '', { required: true, maxlength: 64 });
+    const serial = text('serial', '', { required: true, maxlength: 31 });
     const name = text('name', '');
     const plate = text('plate', '');
-    const imei = text('imei', '', { inputmode: 'numeric', maxlength: 20 });
+    const imei = text('imei', '', { inputmode: 'numeric', maxlength: 15 });
     const channels = h('input', { type: 'number', name: 'channels', min: 1, max: 64, value: '4', 'data-testid': 'device-channels' });
     const knocked = h('p', { class: 'hint', role: 'status' });
 
@@ -75,14 +75,14 @@ export async function add_device_dialog(c: Context): Promise<void> {
 export async function edit_device_dialog(c: Context, d: Device): Promise<boolean> {
     const name = text('name', d.name ?? '');
     const plate = text('plate', d.plate ?? '');
-    const imei = text('imei', d.imei ?? '', { inputmode: 'numeric', maxlength: 20 });
+    const imei = text('imei', d.imei ?? '', { inputmode: 'numeric', maxlength: 15 });
     const count = Array.isArray(d.channels) ? d.channels.length : d.channels ?? 4;
     const channels = h('input', { type: 'number', name: 'channels', min: 1, max: 64, value: String(count) });
 
     return dialog(`Change ${d.plate || d.name || d.serial}`, [
         field('Plate', plate), field('Name', name), field('IMEI', imei), field('Cameras', channels),
     ], 'Save', async () => {
-        const body: Record<string, unknown> = { name: name.value.trim(), plate: plate.value.trim() || null,
+        const body: Record<string, unknown> = { name: name.value.trim(), plate: plate.value.trim(),
             imei: imei.value.trim() || null };
         if (Number(channels.value) !== count) {
             body.channels = Number(channels.value);

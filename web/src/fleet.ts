@@ -21,6 +21,7 @@ export interface Vehicle {
     lat: number | null;         /* the newest place */
     lon: number | null;
     trail: Array<[number, number]>;
+    groups: string[];
     alarms: number;             /* open ones, critical or warning */
 }
 
@@ -120,13 +121,14 @@ export class Fleet {
 
         const v: Vehicle = known ?? {
             id: d.id, serial: d.serial, label: '', name: '', imei: '', channels: [], online: false, offline_reason: '',
-            seen_at: null, position: null, lat: null, lon: null, trail: [], alarms: 0,
+            seen_at: null, position: null, lat: null, lon: null, trail: [], groups: [], alarms: 0,
         };
 
         v.serial = d.serial;
         v.label = d.plate || d.name || d.serial;
         v.name = d.plate && d.name ? d.name : '';
         v.imei = d.imei ?? '';
+        v.groups = d.group_ids ?? v.groups;
         v.channels = channel_names(d.channels);
         v.online = d.online ?? v.online;
         v.offline_reason = v.online ? '' : d.offline_reason ?? v.offline_reason;
@@ -239,13 +241,15 @@ export function is_moving(v: Vehicle): boolean {
 }
 
 /* What the list shows, in order.  Every word of the query must occur in one of the vehicle's names. */
-export function choose(all: Iterable<Vehicle>, query: string, filter: Filter, key: SortKey, down: boolean): Vehicle[] {
+export function choose(all: Iterable<Vehicle>, query: string, filter: Filter, key: SortKey, down: boolean,
+    group = ''): Vehicle[]
+{
     const terms = query.toLowerCase().split(/\s+/).filter((s) => s !== '');
     const list: Vehicle[] = [];
 
     for (const v of all) {
         if ((filter === 'online' && !v.online) || (filter === 'offline' && v.online)
-            || (filter === 'moving' && !is_moving(v)))
+            || (filter === 'moving' && !is_moving(v)) || (group !== '' && !v.groups.includes(group)))
         {
             continue;
         }

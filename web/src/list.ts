@@ -4,10 +4,11 @@
  * away from under a click.
  */
 
-import { coalesce, h, set_attr, set_text } from './dom';
+import { clear, coalesce, h, set_attr, set_text } from './dom';
 import { choose, is_moving } from './fleet';
 import type { Filter, Fleet, SortKey, Vehicle } from './fleet';
 import { ago, speed } from './format';
+import type { Group } from './types';
 
 interface Row {
     el: HTMLElement;
@@ -23,6 +24,7 @@ export class VehicleList {
     readonly search: HTMLInputElement;
     on_select: (v: Vehicle) => void = () => {};
 
+    private readonly group = h('select', { class: 'group', 'aria-label': 'Group', 'data-testid': 'group', hidden: true });
     private readonly rows = new Map<string, Row>();
     private readonly body: HTMLElement;
     private readonly note: HTMLElement;
@@ -92,7 +94,7 @@ export class VehicleList {
         this.el = h('div', { class: 'list' },
             h('div', { class: 'list-tools' }, this.search,
                 h('div', { class: 'chips', role: 'group', 'aria-label': 'Show' },
-                    filter('all', 'All'), filter('online', 'Online'), filter('moving', 'Moving'), filter('offline', 'Offline'))),
+                    filter('all', 'All'), filter('online', 'Online'), filter('moving', 'Moving'), filter('offline', 'Offline')), this.group),
             h('div', { class: 'list-table', role: 'grid', 'aria-label': 'Vehicles' },
                 h('div', { class: 'row head', role: 'row' },
                     head('state', '●', 'c-dot'), head('label', 'Vehicle', 'c-label'), head('speed', 'km/h', 'c-speed'),
@@ -100,6 +102,8 @@ export class VehicleList {
                 this.body),
             this.note);
         this.heads[0][1].setAttribute('aria-label', 'Sort by state');
+
+        this.group.addEventListener('change', () => this.reorder());
 
         const draw = coalesce(() => this.draw());
         fleet.listen((changed) => {
@@ -120,6 +124,14 @@ export class VehicleList {
             }
         }, 1000);
 
+        this.reorder();
+    }
+
+    set_groups(groups: Group[]): void {
+        const chosen = this.group.value;
+        clear(this.group, h('option', { value: '' }, 'All groups'), ...groups.map((g) => h('option', { value: g.id }, g.name)));
+        this.group.value = groups.some((g) => g.id === chosen) ? chosen : '';
+        this.group.hidden = groups.length === 0;
         this.reorder();
     }
 
@@ -254,7 +266,7 @@ export class VehicleList {
     }
 
     reorder(): void {
-        const list = choose(this.fleet.vehicles.values(), this.search.value, this.filter, this.key, this.down);
+        const list = choose(this.fleet.vehicles.values(), this.search.value, this.filter, this.key, this.down, this.group.value);
         const now = Date.now();
 
         for (const [id, r] of this.rows) {

@@ -8,7 +8,7 @@ export function login_page(api: Api, why: string, done: () => void): HTMLElement
     const email = h('input', { type: 'email', name: 'email', autocomplete: 'username', required: true, 'data-testid': 'email' });
     const password = h('input', { type: 'password', name: 'password', autocomplete: 'current-password', required: true,
         'data-testid': 'password' });
-    const otp = h('input', { type: 'text', name: 'otp', inputmode: 'numeric', autocomplete: 'one-time-code', maxlength: '8',
+    const otp = h('input', { type: 'text', name: 'otp', inputmode: 'numeric', autocomplete: 'one-time-code', maxlength: '6',
         'data-testid': 'otp' });
     const otp_field = field('Code from the authenticator app', otp);
     const error = h('p', { class: 'form-error', role: 'alert', 'data-testid': 'login-error' }, why);

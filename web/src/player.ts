@@ -36,11 +36,37 @@ const first_frame_limit_ms = 22_000;     /* the device gets 20 s */
 const stalled_after_ms = 3_000;
 const attempts_max = 12;
 
+/* What is being watched: how to ask for it and how to say that it is no longer wanted. */
+export interface Source {
+    key(stream: Stream): string;
+    start(stream: Stream): Promise<VideoSession>;
+    stop(s: VideoSession): Promise<unknown>;
+}
+
+export function live_source(api: Api, device_id: string, channel: number): Source {
+    return {
+        key: (stream) => `${device_id}/${channel}/${stream}`,
+        start: (stream) => api.post<VideoSession>(`/devices/${device_id}/video/start`, { channel, stream }, { idempotent: true }),
+        stop: (s) => api.post(`/devices/${device_id}/video/stop`, { channel, stream: s.stream }, { keepalive: true }),
+    };
+}
+
+/* A recording that the device plays like a live stream. */
+export function recording_source(api: Api, device_id: string, path: string): Source {
+    return {
+        key: () => `${device_id}/${path}`,
+        start: () => api.post<VideoSession>(`/devices/${device_id}/playback/start`, { path }, { idempotent: true }),
+        stop: (s) => api.post(`/devices/${device_id}/playback/stop`, { session_id: s.session_id }, { keepalive: true }),
+    };
+}
+
 /* Stops on their way, so that a start of the same stream is never overtaken by an older stop. */
 const stopping = new Map<string, Promise<unknown>>();
 
 export class Player {
     state: PlayerState = 'starting';
+    paused = false;                      /* the device was asked to pause: silence is no fault */
+    once = false;                        /* a recording: when it ends it has ended */
     reason = '';
     retry_at = 0;
     started_at = 0;                      /* performance.now() of the last POST video/start */
@@ -63,9 +89,7 @@ export class Player {
     private frames_seen: Array<[number, number]> = [];
     private offline = false;
 
-    constructor(private readonly api: Api, readonly video: HTMLVideoElement, readonly device_id: string,
-        readonly channel: number, stream: Stream)
-    {
+    constructor(private readonly api: Api, readonly video: HTMLVideoElement, private readonly source: Source, stream: Stream) {
         this.stream = stream;
         this.check_timer = window.setInterval(() => this.check(), 500);
     }
@@ -91,6 +115,10 @@ export class Player {
         if (old) {
             void this.tell_stop(old);
         }
+    }
+
+    get session_id(): string {
+        return this.session?.session_id ?? '';
     }
 
     /* The vehicle came online: what ended because it was offline comes back. */
@@ -146,14 +174,9 @@ export class Player {
         this.offline = false;
     }
 
-    private stream_key(stream: Stream): string {
-        return `${this.device_id}/${this.channel}/${stream}`;
-    }
-
     private tell_stop(s: VideoSession): Promise<unknown> {
-        const key = this.stream_key(s.stream);
-        const p = this.api.post(`/devices/${this.device_id}/video/stop`, { channel: this.channel, stream: s.stream },
-            { keepalive: true }).catch(() => { /* the server stops by itself when nobody watches */ });
+        const key = this.source.key(s.stream);
+        const p = this.source.stop(s).catch(() => { /* the server stops by itself when nobody watches */ });
 
         stopping.set(key, p);
         void p.then(() => {
@@ -169,7 +192,7 @@ export class Player {
 
         this.first_frame_ms = null;
         this.set('starting');
-        await stopping.get(this.stream_key(this.stream));
+        await stopping.get(this.source.key(this.stream));
         if (generation !== this.generation) {
             return;
         }
@@ -177,8 +200,7 @@ export class Player {
 
         let s: VideoSession;
         try {
-            s = await this.api.post<VideoSession>(`/devices/${this.device_id}/video/start`,
-                { channel: this.channel, stream: this.stream }, { idempotent: true });
+            s = await this.source.start(this.stream);
         } catch (e) {
             if (generation === this.generation) {
                 this.refused(e);
@@ -332,6 +354,11 @@ export class Player {
 
         case 'refused':
         case 'ended':
+            if (this.once && played) {
+                this.halt();
+                this.set('ended', reason);
+                return;
+            }
             this.again(reason, played ? 1000 : 3000);
         }
     }
@@ -382,7 +409,7 @@ export class Player {
             }
         }
 
-        if (this.state === 'live' && now - this.last_data > stalled_after_ms) {
+        if (this.state === 'live' && now - this.last_data > stalled_after_ms && !this.paused) {
             this.set('stalled', 'No picture arrives');
 
         } else if (this.state === 'stalled' && now - this.last_data < stalled_after_ms) {

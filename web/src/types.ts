@@ -29,7 +29,9 @@ export interface Tenant {
     id: string;
     name: string;
     status?: string;
-    suspended?: boolean;
+    retention_days?: number;
+    time_zone?: string;
+    created_at?: string;
 }
 
 export interface Position {
@@ -188,4 +190,28 @@ export interface Command {
     created_at?: string;
     updated_at?: string;
     answered_at?: string | null;
+}
+
+export interface Group {
+    id: string;
+    name: string;
+    device_ids: string[];
+}
+
+export interface Recording {
+    path: string;
+    channel: number | null;
+    type: string | null;
+    from: string | null;
+    to: string | null;
+    size_bytes: number | null;
+}
+
+export interface Download {
+    id: string;
+    status: 'queued' | 'running' | 'complete' | 'failed';
+    received_bytes: number;
+    size_bytes: number | null;
+    media_id: string | null;
+    failed_reason: string | null;
 }

@@ -7,7 +7,7 @@ import { h, icon_button, set_attr, set_text, toast } from './dom';
 import { bitrate } from './format';
 import type { Fleet, Vehicle } from './fleet';
 import { best_wall } from './grid';
-import { Player } from './player';
+import { Player, live_source } from './player';
 import type { Stream } from './types';
 
 const tiles_max = 9;
@@ -93,7 +93,7 @@ export class Tile {
             e.stopPropagation();
         });
 
-        this.player = new Player(api, this.video, vehicle.id, channel, stream);
+        this.player = new Player(api, this.video, live_source(api, vehicle.id, channel), stream);
         this.player.on_change = () => this.draw();
         this.player.on_audio = (present) => {
             this.mute.hidden = !present;

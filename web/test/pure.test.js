@@ -47,7 +47,7 @@ test('values read well', () => {
 
 function vehicle(label, extra = {}) {
     return { id: label, serial: `s${label}`, label, name: '', imei: '', channels: [], online: true, offline_reason: '', seen_at: null,
-        position: null, lat: null, lon: null, trail: [], alarms: 0, ...extra };
+        position: null, lat: null, lon: null, trail: [], groups: [], alarms: 0, ...extra };
 }
 
 test('the list is searched, filtered and sorted', () => {
@@ -69,6 +69,8 @@ test('the list is searched, filtered and sorted', () => {
     assert.equal(labels('', 'all', 'seen', false)[0], '34 AB 9');
     assert.deepEqual(labels('', 'all', 'state', false), ['35 ZZ 5', '34 AB 10', '34 AB 9', '06 XY 1']);
     assert.equal(is_moving(all[0]), true);
+    all[2].groups = ['g'];
+    assert.deepEqual(labels('', 'all', 'label', false, 'g'), ['06 XY 1'], 'of one group');
 });
 
 test('channels come as a number or as a list', () => {
