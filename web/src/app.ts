@@ -17,7 +17,7 @@ import { user_menu } from './menu';
 import { Problem } from './problem';
 import { Link } from './socket';
 import type { LinkState } from './socket';
-import type { Group, Page, ServerMessage, Tenant } from './types';
+import type { Geofence, Group, Page, ServerMessage, Tenant } from './types';
 
 export interface Context {
     api: Api;
@@ -179,7 +179,7 @@ class Shell implements Context {
 
         const work = (async () => {
             await this.fleet.load();
-            void this.load_groups();
+            void this.load_extras();
             if (has('GET', '/alarms') && this.api.can('alarm:read')) {
                 await this.book.load();
             } else {
@@ -194,13 +194,21 @@ class Shell implements Context {
         return work;
     }
 
-    private async load_groups(): Promise<void> {
+    private async load_extras(): Promise<void> {
         if (has('GET', '/groups')) {
             try {
                 const page = await this.api.get<Page<Group>>('/groups', { limit: 500 });
                 this.live?.list.set_groups(page.items);
             } catch {
                 /* the list works without them */
+            }
+        }
+        if (has('GET', '/geofences')) {
+            try {
+                const page = await this.api.get<Page<Geofence>>('/geofences', { limit: 500 });
+                this.live?.map.set_fences(page.items);
+            } catch {
+                /* so does the map */
             }
         }
     }

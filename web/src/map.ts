@@ -9,6 +9,7 @@ import { coalesce, h, icon_button, set_attr, set_text, svg } from './dom';
 import { is_moving } from './fleet';
 import type { Fleet, Vehicle } from './fleet';
 import { decimals, grid_step, ticks } from './grid';
+import type { Geofence } from './types';
 
 /* A map with tiles, or with the plain grid when the installation has none. */
 export function base_map(canvas: HTMLElement, config: Config): L.Map {
@@ -54,6 +55,7 @@ export class FleetMap {
     readonly map: L.Map;
     private readonly marks = new Map<string, Mark>();
     private readonly trail: L.Polyline;
+    private readonly fences: L.LayerGroup;
     private readonly follow_button: HTMLButtonElement;
     private readonly labels_from_zoom = 12;
     private readonly unlisten: () => void;
@@ -72,6 +74,7 @@ export class FleetMap {
 
         this.map = base_map(canvas, config);
 
+        this.fences = L.layerGroup().addTo(this.map);
         this.trail = L.polyline([], { color: '#5aa9e6', weight: 3, opacity: 0.75, interactive: false }).addTo(this.map);
 
         this.follow_button = icon_button('follow', 'Follow the selected vehicle (F)',
@@ -173,6 +176,25 @@ export class FleetMap {
         this.fitted = false;
         this.follow(false);
         this.select('', false);
+    }
+
+    /* Outlines of the areas that matter, under the vehicles. */
+    set_fences(list: Geofence[]): void {
+        this.fences.clearLayers();
+        const style = { color: '#8593a1', weight: 1, opacity: 0.8, fillOpacity: 0.05, dashArray: '4 4', interactive: false };
+
+        for (const f of list) {
+            if (!f.active) {
+                continue;
+            }
+            if (f.geometry.type === 'Point' && f.radius_m) {
+                const [lon, lat] = f.geometry.coordinates as [number, number];
+                this.fences.addLayer(L.circle([lat, lon], { ...style, radius: f.radius_m }));
+            } else if (f.geometry.type === 'Polygon') {
+                const rings = f.geometry.coordinates as Array<Array<[number, number]>>;
+                this.fences.addLayer(L.polygon(rings.map((r) => r.map(([lon, lat]) => [lat, lon] as [number, number])), style));
+            }
+        }
     }
 
     private draw(): void {

@@ -123,9 +123,11 @@ export class Player {
 
     /* The vehicle came online: what ended because it was offline comes back. */
     device_online(): void {
-        if (this.offline || this.state === 'waiting') {
+        if (this.state === 'waiting' || (this.state === 'ended' && this.offline)) {
             this.play();
+            return;
         }
+        this.offline = false;
     }
 
     device_offline(): void {

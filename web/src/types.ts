@@ -215,3 +215,12 @@ export interface Download {
     media_id: string | null;
     failed_reason: string | null;
 }
+
+export interface Geofence {
+    id: string;
+    name: string;
+    shape: 'polygon' | 'circle';
+    geometry: { type: string; coordinates: unknown };
+    radius_m: number | null;
+    active: boolean;
+}
