@@ -3,11 +3,14 @@
  *
  * Reports go to standard output, a line each, for the Perl test that started us:
  *
- *   ok <text>          not ok <text>          note <text>          value <name> <number>
+ *   ok <text>     not ok <text>     note <text>     value <name> <JSON>     do <action> <words>
+ *
+ * `do` asks that test to do something; it answers with a line when it is done.
  */
 
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 const top = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
@@ -33,6 +36,21 @@ export function note(text) {
 
 export function value(name, n) {
     console.log(`value ${name} ${n}`);
+}
+
+const answers = [];
+let input = null;
+
+/* Has the Perl test do something, and waits until it is done. */
+export function act(action, ...words) {
+    if (!input) {
+        input = createInterface({ input: process.stdin });
+        input.on('line', () => answers.shift()?.());
+    }
+    return new Promise((resolve) => {
+        answers.push(resolve);
+        console.log(['do', action, ...words].join(' '));
+    });
 }
 
 /* Waits until fn() gives something true; its last value. */
@@ -84,6 +102,7 @@ export async function run(script, options = {}) {
     } finally {
         await browser.close();
     }
+    input?.close();
     process.exitCode = failed ? 1 : 0;
 }
 

@@ -15,7 +15,9 @@ use v5.30;
 use warnings;
 use Carp qw(croak);
 use File::Path qw(make_path);
+use IO::Handle;
 use IO::Select;
+use IPC::Open2 ();
 use JSON::PP ();
 use POSIX ();
 use Test::More ();
@@ -72,7 +74,8 @@ sub clip {
 
 # A registered recorder in a process of its own: a position every second (every
 # => seconds) along a circle, film on request (one camera at a time per channel
-# and stream).  codec, size of the sub stream; main is twice as large.
+# and stream).  codec, size of the sub stream; main is twice as large; returns
+# => 1: connects again after a loss.
 sub vehicle {
     my ($class, $t, $serial, %o) = @_;
     my %file = (
@@ -85,12 +88,24 @@ sub vehicle {
     if ($pid == 0) {
         $SIG{$_} = 'DEFAULT' for qw(INT HUP);
         $SIG{TERM} = sub { POSIX::_exit(0) };
-        eval { drive($t, $self, \%file, %o); 1 } or warn "vehicle $serial: $@";
+        do {
+            eval { drive($t, $self, \%file, %o); 1 } or $o{returns} or warn "vehicle $serial: $@";
+            sleep 0.5;
+        } while ($o{returns});
         POSIX::_exit(0);
     }
     $self->{pid} = $pid;
     $self->{owner} = $$;
     return $self;
+}
+
+# Has it report an alarm.
+sub alarm {
+    my ($self, $keyword) = @_;
+    open my $out, '>', "$self->{log}.alarm.new" or croak "$self->{log}: $!";
+    print {$out} $keyword;
+    close $out;
+    rename "$self->{log}.alarm.new", "$self->{log}.alarm";
 }
 
 sub drive {
@@ -122,6 +137,12 @@ sub drive {
             $dev->v109(no_wait => 1);
         }
 
+        if (-e "$self->{log}.alarm") {
+            my $keyword = MDVR::Test::slurp("$self->{log}.alarm");
+            unlink "$self->{log}.alarm";
+            $dev->alarm($keyword, no_wait => 1);
+        }
+
         my $m = $dev->next($next - time > 0 ? $next - time : 0.01);
         last if $dev->{eof};
         next unless $m && $m->{keyword} eq 'C508';
@@ -139,6 +160,7 @@ sub drive {
         }
         $dev->answer($m, 1, $start, '', 0);
     }
+    $end_film->($_) for keys %film;
 }
 
 sub stop {
@@ -184,15 +206,18 @@ sub percentile {
 # ------------------------------------------------------------------- scripts
 
 # Runs a script of t/browser/ with node; its reports become tests.  Returns
-# the values that it measured.
+# the values that it measured.  What a script asks us to do meanwhile is in
+# %act: name => sub, called with the words behind the name.
 sub script {
-    my ($class, $name, $settings) = @_;
+    my ($class, $name, $settings, %act) = @_;
     my %value;
     local $ENV{MDVR_BROWSER} = JSON::PP->new->canonical->encode({ clock => \%CLOCK, %$settings });
     local $ENV{MDVR_SHOTS} = $settings->{shots} // "$MDVR::Test::TOP/build/tmp";
     make_path($ENV{MDVR_SHOTS});
 
-    my $pid = open my $out, '-|', 'node', "$MDVR::Test::TOP/t/browser/$name" or croak "node: $!";
+    local $SIG{PIPE} = 'IGNORE';
+    my $pid = IPC::Open2::open2(my $out, my $in, 'node', "$MDVR::Test::TOP/t/browser/$name");
+    $in->autoflush(1);
     my $end = time + ($settings->{limit_s} // 240);
     my $buf = '';
     while (1) {
@@ -203,10 +228,14 @@ sub script {
             last;
         }
         last unless sysread $out, $buf, 65536, length $buf;
-        while ($buf =~ s/^(.*)\n//) {
+        while ($buf =~ s/\A([^\n]*)\n//) {
             my $line = $1;
             if ($line =~ /^(not )?ok (.*)/) {
                 Test::More::ok(!$1, $2);
+            } elsif ($line =~ /^do (\S+) ?(.*)/) {
+                my $sub = $act{$1} // croak "$name asks for an unknown $1";
+                eval { $sub->(split ' ', $2); 1 } or Test::More::fail("$1: $@");
+                print {$in} "done\n";
             } elsif ($line =~ /^value (\S+) (.*)/) {
                 $value{$1} = JSON::PP->new->allow_nonref->decode($2);
             } else {
@@ -214,7 +243,8 @@ sub script {
             }
         }
     }
-    close $out;
+    close $_ for $in, $out;
+    waitpid $pid, 0;
     return \%value;
 }
 
