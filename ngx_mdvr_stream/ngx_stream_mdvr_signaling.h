@@ -7,8 +7,10 @@
  *   _message.c   what each message means and is answered with
  *   _register.c  V101: who is this device, may it come in
  *   _position.c  position reports: batches, live messages
- *   _alarm.c     alarms and the record updates: stored, journaled, answered
+ *   _alarm.c     alarms, decoded
  *   _command.c   commands to the device and its V100
+ *   _store.c     what becomes true in PostgreSQL before it is answered
+ *   _node.c      the node's own record: started, alive
  *   _journal.c   the files that hold what PostgreSQL could not take
  *
  * A link is one TCP connection of a device.
@@ -28,6 +30,7 @@
 #include "mdvr/dc/frame.h"
 #include "mdvr/dc/location.h"
 #include "mdvr/dc/message.h"
+#include "mdvr/dc/register.h"
 #include "mdvr/dc/text.h"
 #include "mdvr/dc/write.h"
 #include "ngx_mdvr_core/ngx_mdvr_command.h"
@@ -129,6 +132,8 @@ struct ngx_mdvr_link_s {
     uint16_t                      ntasks;
     uint16_t                      number;       /* last one we gave out */
     int16_t                       utc_offset;   /* minutes */
+    uint8_t                       record;       /* ngx_mdvr_sig.records when
+                                                   it was last recorded */
     uint8_t                       encoding;     /* mdvr_text_e */
     uint8_t                       serial_len;
     u_char                        serial[MDVR_SERIAL_MAX];
@@ -172,6 +177,8 @@ typedef struct {
     ngx_mdvr_device_t             resolved;
 
     ngx_uint_t                    event;        /* counter in message ids */
+    uint8_t                       records;      /* how often all devices had
+                                                   to be recorded again */
 } ngx_mdvr_sig_t;
 
 extern ngx_mdvr_sig_t  ngx_mdvr_sig;
@@ -254,6 +261,10 @@ ngx_int_t ngx_mdvr_sig_device(ngx_mdvr_link_t *link, mdvr_str_t serial,
 /* -- _register.c ---------------------------------------------------------- */
 
 ngx_int_t ngx_mdvr_sig_v101(ngx_mdvr_link_t *link, const mdvr_message_t *m);
+
+/* The device's record in PostgreSQL; `v` NULL: V101 said nothing new. */
+void ngx_mdvr_sig_record(ngx_mdvr_link_t *link, const mdvr_v101_t *v,
+    ngx_uint_t detected, int suggestion);
 
 /* The link was ONLINE and ends. */
 void ngx_mdvr_sig_offline(ngx_mdvr_link_t *link, const char *reason);
@@ -355,6 +366,12 @@ void ngx_mdvr_store_replay(ngx_mdvr_journal_t *j, ngx_uint_t kind,
 /* Publishes an event message of a tenant. */
 void ngx_mdvr_sig_publish(const ngx_mdvr_uuid_t *tenant_id, ngx_str_t *msg,
     ngx_uint_t flags);
+
+
+/* -- _node.c -------------------------------------------------------------- */
+
+/* once a second in each worker */
+void ngx_mdvr_node_tick(void);
 
 
 /* -- _command.c ----------------------------------------------------------- */

@@ -20,7 +20,7 @@ static char *ngx_mdvr_sig_merge_srv_conf(ngx_conf_t *cf, void *parent,
 static ngx_int_t ngx_mdvr_sig_init_process(ngx_cycle_t *cycle);
 static void ngx_mdvr_sig_exit_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_mdvr_sig_journals(ngx_cycle_t *cycle);
-static void ngx_mdvr_sig_gauges(ngx_event_t *ev);
+static void ngx_mdvr_sig_tick(ngx_event_t *ev);
 
 
 static ngx_conf_num_bounds_t  ngx_mdvr_sig_batch_bounds = {
@@ -217,7 +217,7 @@ ngx_module_t  ngx_stream_mdvr_signaling_module = {
 ngx_mdvr_sig_t  ngx_mdvr_sig;
 
 static ngx_str_t    ngx_mdvr_sig_threads = ngx_string("default");
-static ngx_event_t  ngx_mdvr_sig_gauge_timer;
+static ngx_event_t  ngx_mdvr_sig_timer;
 ngx_connection_t    ngx_mdvr_sig_dummy = { .fd = (ngx_socket_t) -1 };
 
 
@@ -375,12 +375,12 @@ ngx_mdvr_sig_init_process(ngx_cycle_t *cycle)
     ngx_mdvr_registry_lost_handler(ngx_mdvr_sig_lost);
     ngx_mdvr_command_handler(ngx_mdvr_sig_order);
 
-    ngx_mdvr_sig_gauge_timer.handler = ngx_mdvr_sig_gauges;
-    ngx_mdvr_sig_gauge_timer.data = &ngx_mdvr_sig_dummy;
-    ngx_mdvr_sig_gauge_timer.log = cycle->log;
-    ngx_mdvr_sig_gauge_timer.cancelable = 1;
+    ngx_mdvr_sig_timer.handler = ngx_mdvr_sig_tick;
+    ngx_mdvr_sig_timer.data = &ngx_mdvr_sig_dummy;
+    ngx_mdvr_sig_timer.log = cycle->log;
+    ngx_mdvr_sig_timer.cancelable = 1;
 
-    ngx_add_timer(&ngx_mdvr_sig_gauge_timer, 1000);
+    ngx_add_timer(&ngx_mdvr_sig_timer, 1000);
 
     return NGX_OK;
 }
@@ -434,10 +434,12 @@ ngx_mdvr_sig_journals(ngx_cycle_t *cycle)
 
 
 static void
-ngx_mdvr_sig_gauges(ngx_event_t *ev)
+ngx_mdvr_sig_tick(ngx_event_t *ev)
 {
     ngx_mdvr_gauge(spool_depth, ngx_mdvr_sig.spool.depth);
     ngx_mdvr_gauge(alarm_journal_depth, ngx_mdvr_sig.journal.depth);
+
+    ngx_mdvr_node_tick();
 
     ngx_add_timer(ev, 1000);
 }

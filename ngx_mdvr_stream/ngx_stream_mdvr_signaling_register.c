@@ -33,8 +33,6 @@ static ngx_uint_t ngx_mdvr_sig_imei(const ngx_mdvr_device_t *device,
     mdvr_str_t imei);
 static ngx_int_t ngx_mdvr_sig_take(ngx_mdvr_link_t *link,
     const mdvr_message_t *m, const ngx_mdvr_device_t *device);
-static void ngx_mdvr_sig_record(ngx_mdvr_link_t *link, const mdvr_v101_t *v,
-    ngx_uint_t detected, int suggestion);
 static void ngx_mdvr_sig_gone(const ngx_mdvr_uuid_t *device_id,
     const ngx_mdvr_uuid_t *tenant_id, int64_t connected_at,
     const char *reason);
@@ -222,6 +220,7 @@ ngx_mdvr_sig_take(ngx_mdvr_link_t *link, const mdvr_message_t *m,
 
     link->device_id = device->device_id;
     link->tenant_id = device->tenant_id;
+    link->record = ngx_mdvr_sig.records;
     link->serial_len = m->serial.len;
     ngx_memcpy(link->serial, m->serial.p, m->serial.len);
 
@@ -237,7 +236,7 @@ ngx_mdvr_sig_take(ngx_mdvr_link_t *link, const mdvr_message_t *m,
 }
 
 
-static void
+void
 ngx_mdvr_sig_record(ngx_mdvr_link_t *link, const mdvr_v101_t *v,
     ngx_uint_t detected, int suggestion)
 {
@@ -253,7 +252,10 @@ ngx_mdvr_sig_record(ngx_mdvr_link_t *link, const mdvr_v101_t *v,
     b = mdvr_buf(json, sizeof(json));
     mdvr_json_init(&j, &b);
     mdvr_json_object(&j, NULL);
-    mdvr_v101_json(&j, v);
+
+    if (v) {
+        mdvr_v101_json(&j, v);
+    }
 
     if (detected) {
         mdvr_json_i64(&j, "utc_offset_minutes", suggestion);
@@ -269,7 +271,7 @@ ngx_mdvr_sig_record(ngx_mdvr_link_t *link, const mdvr_v101_t *v,
     params[3] = link->connection->addr_text;
     params[4].data = at;
     params[4].len = ngx_mdvr_rfc3339(at, link->connected_at) - at;
-    params[5].data = b.full ? NULL : b.p;
+    params[5].data = b.full || v == NULL ? NULL : b.p;
     params[5].len = b.len;
 
     store = ngx_mdvr_store_new(NGX_MDVR_STORE_REGISTER, &link->device_id,

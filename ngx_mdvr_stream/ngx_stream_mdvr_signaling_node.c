@@ -1,0 +1,174 @@
+
+/*
+ * This node as PostgreSQL knows it: started (what an earlier boot held is
+ * offline), alive (heartbeat), and the others (who has gone silent is lost).
+ * One worker of the node does it, the chief.
+ *
+ * A node that could not reach PostgreSQL for a while has been given up by the
+ * others: each worker then records its devices again, a few hundred a second.
+ */
+
+
+#include "ngx_mdvr_stream/ngx_stream_mdvr_signaling.h"
+
+#include "ngx_mdvr_core/ngx_mdvr_pg.h"
+
+
+#define NGX_MDVR_NODE_HEARTBEAT  10000      /* ms */
+#define NGX_MDVR_NODE_SILENT     "60 seconds"
+#define NGX_MDVR_NODE_AWAY       45000      /* ms without PostgreSQL */
+#define NGX_MDVR_NODE_AGAIN      500        /* devices a second */
+
+
+static void ngx_mdvr_node_call(const char *sql, ngx_uint_t boot,
+    ngx_uint_t started);
+static void ngx_mdvr_node_done(void *data, const ngx_mdvr_pg_rows_t *rows,
+    mdvr_rc_t rc);
+static void ngx_mdvr_node_record(void);
+
+
+static ngx_uint_t  ngx_mdvr_node_busy;
+static ngx_uint_t  ngx_mdvr_node_is_started;
+static ngx_uint_t  ngx_mdvr_node_beats;
+static ngx_msec_t  ngx_mdvr_node_beat_at;
+static ngx_msec_t  ngx_mdvr_node_up_at;
+static ngx_uint_t  ngx_mdvr_node_again;
+
+
+void
+ngx_mdvr_node_tick(void)
+{
+    if (!ngx_mdvr_pg_up(NGX_MDVR_PG_STREAM)) {
+        return;
+    }
+
+    if (ngx_mdvr_node_up_at
+        && ngx_current_msec - ngx_mdvr_node_up_at > NGX_MDVR_NODE_AWAY)
+    {
+        ngx_mdvr_sig.records++;
+        ngx_mdvr_node_again = 1;
+    }
+
+    ngx_mdvr_node_up_at = ngx_current_msec;
+
+    if (ngx_mdvr_node_again) {
+        ngx_mdvr_node_record();
+    }
+
+    if (ngx_mdvr_node_busy || ngx_exiting || !ngx_mdvr_is_chief()) {
+        return;
+    }
+
+    if (!ngx_mdvr_node_is_started) {
+        ngx_mdvr_node_call("select tenant_id, message"
+                           " from mdvr.node_started($1, $2::uuid)", 1, 1);
+        return;
+    }
+
+    if (ngx_current_msec - ngx_mdvr_node_beat_at < NGX_MDVR_NODE_HEARTBEAT) {
+        return;
+    }
+
+    ngx_mdvr_node_beat_at = ngx_current_msec;
+
+    if (ngx_mdvr_node_beats++ % 3 == 2) {
+        ngx_mdvr_node_call("select tenant_id, message"
+                           " from mdvr.nodes_expire('" NGX_MDVR_NODE_SILENT
+                           "')", 0, 0);
+        return;
+    }
+
+    ngx_mdvr_node_call("select null, null from"
+                       " mdvr.node_heartbeat($1, $2::uuid)", 1, 0);
+}
+
+
+static void
+ngx_mdvr_node_call(const char *sql, ngx_uint_t boot, ngx_uint_t started)
+{
+    u_char               text[NGX_MDVR_UUID_LEN];
+    ngx_mdvr_pg_call_t   call;
+    ngx_mdvr_pg_param_t  params[2];
+
+    ngx_memzero(&call, sizeof(ngx_mdvr_pg_call_t));
+    call.role = NGX_MDVR_PG_STREAM;
+    call.sql = sql;
+
+    if (boot) {
+        params[0] = ngx_mdvr_pg_text(&ngx_mdvr_sig.core->node);
+        params[1].data = text;
+        params[1].len = ngx_mdvr_uuid_print(text, ngx_mdvr_boot()) - text;
+        params[1].binary = 0;
+
+        call.params = params;
+        call.nparams = 2;
+    }
+
+    if (ngx_mdvr_pg_query(NULL, &call, NGX_MDVR_NODE_HEARTBEAT,
+                          ngx_mdvr_node_done, (void *) (uintptr_t) started)
+        == NGX_OK)
+    {
+        ngx_mdvr_node_busy = 1;
+    }
+}
+
+
+static void
+ngx_mdvr_node_done(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
+{
+    ngx_str_t        msg;
+    ngx_uint_t       i;
+    ngx_mdvr_uuid_t  tenant_id;
+
+    ngx_mdvr_node_busy = 0;
+
+    if (rc != MDVR_OK) {
+        return;
+    }
+
+    if (data) {
+        ngx_mdvr_node_is_started = 1;
+    }
+
+    for (i = 0; i < ngx_mdvr_pg_nrows(rows); i++) {
+        if (ngx_mdvr_pg_uuid(rows, i, 0, &tenant_id) == NGX_OK
+            && !ngx_mdvr_pg_isnull(rows, i, 1))
+        {
+            msg = ngx_mdvr_pg_value(rows, i, 1);
+            ngx_mdvr_sig_publish(&tenant_id, &msg, 0);
+        }
+    }
+}
+
+
+static void
+ngx_mdvr_node_record(void)
+{
+    ngx_uint_t        n;
+    ngx_queue_t      *q;
+    ngx_mdvr_link_t  *link;
+
+    n = 0;
+
+    for (q = ngx_queue_head(&ngx_mdvr_sig.links);
+         q != ngx_queue_sentinel(&ngx_mdvr_sig.links);
+         q = ngx_queue_next(q))
+    {
+        link = ngx_queue_data(q, ngx_mdvr_link_t, queue);
+
+        if (link->state != NGX_MDVR_LINK_ONLINE
+            || link->record == ngx_mdvr_sig.records)
+        {
+            continue;
+        }
+
+        if (n++ == NGX_MDVR_NODE_AGAIN) {
+            return;
+        }
+
+        link->record = ngx_mdvr_sig.records;
+        ngx_mdvr_sig_record(link, NULL, 0, 0);
+    }
+
+    ngx_mdvr_node_again = 0;
+}
