@@ -34,6 +34,10 @@ sub missing {
     return 'chromium is not installed' unless -x ($ENV{MDVR_CHROMIUM} // '/usr/bin/chromium');
     return 'the packages of web/ are not installed (make web)' unless -d "$MDVR::Test::TOP/web/node_modules/playwright-core";
     return 'the console is not built (make web)' unless -e "$MDVR::Test::TOP/web/dist/app.js";
+    my $module = MDVR::Test::slurp("$MDVR::Test::TOP/build/ngx_mdvr_module.so");
+    for (qw(mdvr_signaling mdvr_media mdvr_api mdvr_live mdvr_ws)) {
+        return "the module has no $_" unless $module =~ /\0$_\0/;
+    }
     return undef;
 }
 
