@@ -130,8 +130,8 @@ mdvr_key_rate(mdvr_buf_t *b, mdvr_str_t what, mdvr_str_t who)
 
 
 void
-mdvr_key_job(mdvr_buf_t *b, mdvr_str_t kind)
+mdvr_key_job(mdvr_buf_t *b, mdvr_str_t queue, const char *suffix)
 {
-    mdvr_buf_cstr(b, "mdvr:job:");
-    mdvr_buf_str(b, kind);
+    mdvr_key_tagged(b, "mdvr:job:", queue);
+    mdvr_buf_cstr(b, suffix);
 }

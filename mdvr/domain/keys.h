@@ -40,6 +40,18 @@ void mdvr_key_vsession(mdvr_buf_t *b, mdvr_str_t id);
 void mdvr_key_idem(mdvr_buf_t *b, mdvr_str_t tenant, mdvr_str_t user,
     mdvr_str_t key);
 void mdvr_key_rate(mdvr_buf_t *b, mdvr_str_t what, mdvr_str_t who);
-void mdvr_key_job(mdvr_buf_t *b, mdvr_str_t kind);
+
+/*
+ * mdvr:job:{<queue>}<suffix>.  The queue is a job kind, or "<kind>@<node>"
+ * for one that only that node can do (mdvr/domain/job.h).  Suffixes: "" the
+ * stream, ":delayed" the sorted set, ":dead" the stream of what was given up.
+ */
+void mdvr_key_job(mdvr_buf_t *b, mdvr_str_t queue, const char *suffix);
+
+/* hash of counters of finished jobs, read by /metrics */
+#define MDVR_KEY_JOB_STATS  "mdvr:jobstats"
+
+/* set of every queue that ever held a job */
+#define MDVR_KEY_JOB_QUEUES  "mdvr:jobqueues"
 
 #endif /* MDVR_DOMAIN_KEYS_H */
