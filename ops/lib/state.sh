@@ -64,11 +64,9 @@ state_prepare() {
         mkdir -p "$MDVR_VAR"
     fi
     [ -w "$MDVR_VAR" ] || fail "$MDVR_VAR is not writable by $ME"
-    if [ ! -e "$MDVR_VAR/run" ] && [ "$ME" = root ]; then
+    if [ "$ME" = root ] && [ ! -L "$MDVR_VAR/run" ]; then
         chmod a+x "$MDVR_VAR"
-        if ! reachable "$MDVR_VAR"; then
-            state_elsewhere
-        fi
+        reachable "$MDVR_VAR" || state_elsewhere
     fi
     if [ ! -s "$MDVR_VAR/node" ]; then
         echo "n-$(openssl rand -hex 5)" >"$MDVR_VAR/node"
@@ -120,7 +118,11 @@ state_elsewhere() {
     say "$MDVR_VAR cannot be reached by $DB_USER and $SVC_USER: state goes to $STATE"
     rm -rf "$STATE"
     install -d -m 755 /var/lib/mdvr "$STATE"
-    for d in run log pg redis objects state secrets tls tmp; do
+    for d in log pg redis objects state secrets tls tmp run; do
+        if [ -d "$MDVR_VAR/$d" ] && [ ! -L "$MDVR_VAR/$d" ]; then
+            cp -a "$MDVR_VAR/$d" "$STATE/"
+            rm -rf "${MDVR_VAR:?}/$d"
+        fi
         mkdir -p "$STATE/$d"
         ln -sfn "$STATE/$d" "$MDVR_VAR/$d"
     done

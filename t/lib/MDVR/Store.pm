@@ -152,7 +152,7 @@ sub pg_start {
     my ($self) = @_;
     my %conf = (
         listen_addresses => "''", unix_socket_directories => "'$self->{pg_socket}'", port => 5432,
-        max_connections => 100, shared_buffers => '32MB', jit => 'off', timezone => "'UTC'",
+        max_connections => 100, shared_buffers => '32MB', jit => 'off', dynamic_shared_memory_type => 'mmap', timezone => "'UTC'",
         log_timezone => "'UTC'", max_wal_size => '512MB',
         $self->{durable} ? () : (fsync => 'off', full_page_writes => 'off'),
         %{ $self->{pg_options} },
