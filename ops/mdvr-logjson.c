@@ -422,7 +422,6 @@ main(int argc, char **argv)
         f.at = 0;
     }
 
-    f.punched = f.at;
     watch = inotify_init1(IN_NONBLOCK|IN_CLOEXEC);
     inotify_add_watch(watch, argv[optind], IN_MODIFY);
     pfd = (struct pollfd) { .fd = watch, .events = POLLIN };

@@ -9,7 +9,7 @@ daemon_start() {   # <name> <program> [argument]...
 
 daemon_up() {
     local pid
-    pid=$(cat "$RUN/$1.keeper" 2>/dev/null) && [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null
+    pid=$(cat "$RUN/$1.keeper" 2>/dev/null) && alive "$pid"
 }
 
 daemon_names() {

@@ -1,10 +1,13 @@
 # nginx: the configuration made from conf/nginx.conf.in, start, reload, stop.
 
+# alive <pid>: it runs; one that waits to be reaped does not
+alive() { [ -n "$1" ] && [ -e "/proc/$1/stat" ] && ! grep -q ') [ZX] ' "/proc/$1/stat" 2>/dev/null; }
+
 # gone <pid> <seconds>: waits until a process has left
 gone() {
     local i
     for ((i = 0; i < $2 * 20; i++)); do
-        kill -0 "$1" 2>/dev/null || return 0
+        alive "$1" || return 0
         sleep 0.05
     done
     return 1
@@ -13,7 +16,7 @@ gone() {
 nginx_pid() {
     local pid
     pid=$(cat "$RUN/nginx.pid" 2>/dev/null) && [ -n "$pid" ] \
-        && grep -q nginx "/proc/$pid/comm" 2>/dev/null && echo "$pid"
+        && alive "$pid" && grep -q nginx "/proc/$pid/comm" 2>/dev/null && echo "$pid"
 }
 
 nginx_up() { [ -n "$(nginx_pid)" ]; }

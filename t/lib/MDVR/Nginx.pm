@@ -76,7 +76,6 @@ sub write_conf {
     my $conf = <<"CONF";
 $user
 worker_processes $o{workers};
-daemon off;
 pid $dir/nginx.pid;
 error_log $self->{error_log} $o{level};
 $load
@@ -222,19 +221,15 @@ sub start {
         POSIX::setsid();
         exec binary(), '-p', $self->{dir}, '-c', $self->{conf}, '-e', $self->{error_log} or POSIX::_exit(127);
     }
-    $self->{pid} = $pid;
-    my $ready = $o{ready} // $self->{opt}{ready} // $self->has('mdvr_health');
-    my $up = MDVR::Test::eventually(sub {
-        return -1 if waitpid($pid, POSIX::WNOHANG) == $pid;
-        $ready ? $self->ready : $self->listening;
-    }, 15);
-    if (!$up || $up == -1) {
-        my $why = MDVR::Test::slurp("$self->{dir}/stderr") . $self->log;
-        my $r = $up ? '' : eval { $self->{t}->http(node => $self)->request('GET', '/readyz')->{body} } // '';
-        delete $self->{pid} if $up;
-        croak "nginx $self->{name} does not start: " . substr($why, -3000) . $r;
+    waitpid $pid, 0;
+    if ($? == 0) {
+        $self->{running} = 1;
+        my $ready = $o{ready} // $self->{opt}{ready} // $self->has('mdvr_health');
+        return $self if MDVR::Test::eventually(sub { $ready ? $self->ready : $self->listening }, 15);
     }
-    return $self;
+    my $r = $self->{running} ? eval { $self->{t}->http(node => $self)->request('GET', '/readyz')->{body} } // '' : '';
+    croak "nginx $self->{name} does not start: $r\n"
+        . substr(MDVR::Test::slurp("$self->{dir}/stderr") . $self->log, -3000);
 }
 
 sub listening {
@@ -253,7 +248,7 @@ sub ready {
 sub master {
     my ($self) = @_;
     my $pid = MDVR::Test::slurp("$self->{dir}/nginx.pid");
-    return $pid =~ /(\d+)/ ? $1 : $self->{pid};
+    return $pid =~ /(\d+)/ ? $1 : 0;
 }
 
 # Pids of the worker processes of a master; draining => 1: those that leave.
@@ -269,7 +264,8 @@ sub workers {
         my $cmd = MDVR::Test::slurp("$p/cmdline") =~ s/[\0 ]+$//r;
         push @pids, $pid if $cmd =~ $want;
     }
-    return sort { $a <=> $b } @pids;
+    @pids = sort { $a <=> $b } @pids;
+    return @pids;
 }
 
 # Reload; returns when new workers accept and the old ones drain.
@@ -317,21 +313,17 @@ sub kill_worker {
 sub stop {
     my ($self, $signal) = @_;
     my @bad;
-    if ($self->{pid} && $self->{owner} == $$) {
+    if ($self->{running} && $self->{owner} == $$) {
         my $master = $self->master;
         my @workers = $self->workers;
         $signal //= 'TERM';
-        kill $signal, $master;
+        kill $signal, $master if $master;
         kill KILL => @workers if $signal eq 'KILL';
-        my $gone = $master == $self->{pid}
-            ? MDVR::Test::wait_pid($master, MDVR::Test::patience(20))
-            : MDVR::Test::eventually(sub { !kill 0, $master }, 20);
-        unless ($gone) {
+        unless (MDVR::Test::eventually(sub { !MDVR::Test::alive($master) }, 20)) {
             push @bad, "nginx $self->{name} did not stop on SIG$signal";
             kill KILL => $self->workers, $master;
         }
-        MDVR::Test::wait_pid($self->{pid}, 5);
-        delete $self->{pid};
+        delete $self->{running};
         unlink "$self->{dir}/nginx.pid" if $signal eq 'KILL';
     }
     push @bad, MDVR::Test::alarms($self->log), MDVR::Test::alarms(MDVR::Test::slurp("$self->{dir}/stderr"));

@@ -220,6 +220,13 @@ sub wait_pid {
     }
 }
 
+# Whether a process lives; one that waits to be reaped does not.
+sub alive {
+    my ($pid) = @_;
+    return 0 unless $pid && slurp("/proc/$pid/stat") =~ /\) (\S)/;
+    return $1 ne 'Z' && $1 ne 'X' ? 1 : 0;
+}
+
 # Processes whose working directory is ours.
 sub processes {
     my ($self) = @_;
