@@ -1,0 +1,1203 @@
+/*
+ * WebSocket over an nginx HTTP/1.1 request.
+ *
+ * The 101 answer and all frames go through one queue of payloads and are
+ * written with c->send_chain(), not through the output filters: nothing may
+ * compress, buffer or range a stream of frames.  Reading goes through one
+ * scratch buffer of the worker; a socket owns memory for a message only while
+ * one is incomplete.
+ *
+ * States: open; closing (we sent a close frame, or will when the queue is
+ * written; at most 5 s); over (the request is being finalized).
+ */
+
+#include "ngx_mdvr_core/ngx_mdvr_websocket.h"
+#include "ngx_mdvr_core/ngx_mdvr_http.h"
+#include "ngx_mdvr_core/ngx_mdvr_metrics.h"
+
+#include "mdvr/web/ws.h"
+
+#include <ngx_sha1.h>
+
+
+#define NGX_MDVR_WS_SCRATCH   65536
+#define NGX_MDVR_WS_TURNS     8         /* reads per event */
+#define NGX_MDVR_WS_IOV       64
+#define NGX_MDVR_WS_CLOSING   5000      /* ms */
+#define NGX_MDVR_WS_QUEUE     4         /* first size, a power of two */
+#define NGX_MDVR_WS_OVERHEAD  32        /* a queued payload counts so much more */
+
+
+struct ngx_mdvr_ws_payload_s {
+    ngx_uint_t                refs;
+    size_t                    head;          /* bytes before the borrowed ones */
+    size_t                    len;           /* of `bytes` */
+    u_char                   *bytes;         /* behind the header, or borrowed */
+    void                    (*release)(void *arg);
+    void                     *arg;
+    u_char                    header[MDVR_WS_HEADER_MAX];
+};
+
+
+/* the lowest bit of the pointer: droppable */
+
+typedef uintptr_t  ngx_mdvr_ws_item_t;
+
+#define ngx_mdvr_ws_item(p, flags)                                            \
+    ((uintptr_t) (p) | ((flags) & NGX_MDVR_WS_DROPPABLE))
+#define ngx_mdvr_ws_item_payload(i)                                           \
+    ((ngx_mdvr_ws_payload_t *) ((i) & ~(uintptr_t) 1))
+#define ngx_mdvr_ws_item_droppable(i)  ((i) & 1)
+
+
+typedef enum {
+    ws_open = 0,
+    ws_closing,
+    ws_over
+} ngx_mdvr_ws_state_e;
+
+
+struct ngx_mdvr_ws_s {
+    ngx_http_request_t           *r;
+    const ngx_mdvr_ws_conf_t     *conf;
+    const ngx_mdvr_ws_handler_t  *handler;
+    void                         *data;
+
+    ngx_mdvr_ws_item_t           *queue;     /* a ring; zeros were dropped */
+    uint32_t                      size;
+    uint32_t                      first;
+    uint32_t                      count;
+    uint32_t                      droppable; /* in the queue */
+    size_t                        sent;      /* of the first payload */
+    size_t                        queued;    /* bytes, overhead included */
+    ngx_uint_t                    dropped;
+
+    u_char                       *message;   /* pieces so far */
+    size_t                        length;
+    size_t                        capacity;
+
+    ngx_event_t                   timer;
+    ngx_mdvr_ws_state_e           state;
+    uint16_t                      code;      /* what `closed` is told */
+    uint16_t                      reply;     /* code of our close frame */
+    unsigned                      greeted:1; /* the 101 answer is out */
+    unsigned                      pinged:1;
+    unsigned                      close_sent:1;
+    unsigned                      close_seen:1;
+
+    mdvr_ws_t                     parser;
+};
+
+
+static ngx_int_t ngx_mdvr_ws_handshake(ngx_http_request_t *r,
+    const ngx_mdvr_ws_conf_t *conf, ngx_mdvr_ws_payload_t **answer);
+static void ngx_mdvr_ws_cleanup(void *data);
+static void ngx_mdvr_ws_read(ngx_http_request_t *r);
+static void ngx_mdvr_ws_write(ngx_http_request_t *r);
+static void ngx_mdvr_ws_input(ngx_mdvr_ws_t *ws, u_char *p, size_t len);
+static void ngx_mdvr_ws_piece(ngx_mdvr_ws_t *ws, const mdvr_ws_event_t *ev);
+static void ngx_mdvr_ws_control(ngx_mdvr_ws_t *ws, const mdvr_ws_event_t *ev);
+static ngx_int_t ngx_mdvr_ws_push(ngx_mdvr_ws_t *ws,
+    ngx_mdvr_ws_payload_t *payload, ngx_uint_t flags);
+static void ngx_mdvr_ws_say_close(ngx_mdvr_ws_t *ws, ngx_uint_t code,
+    const char *reason);
+static void ngx_mdvr_ws_timer(ngx_event_t *ev);
+static void ngx_mdvr_ws_over(ngx_mdvr_ws_t *ws, ngx_int_t rc);
+static ngx_mdvr_ws_payload_t *ngx_mdvr_ws_frame(mdvr_ws_opcode_e opcode,
+    const ngx_str_t *pieces, ngx_uint_t n);
+
+
+static u_char  ngx_mdvr_ws_scratch[NGX_MDVR_WS_SCRATCH];
+
+
+/* -- payloads ------------------------------------------------------------ */
+
+static ngx_mdvr_ws_payload_t *
+ngx_mdvr_ws_frame(mdvr_ws_opcode_e opcode, const ngx_str_t *pieces,
+    ngx_uint_t n)
+{
+    size_t                  len, head;
+    u_char                 *p, header[MDVR_WS_HEADER_MAX];
+    ngx_uint_t              i;
+    ngx_mdvr_ws_payload_t  *payload;
+
+    len = 0;
+
+    for (i = 0; i < n; i++) {
+        len += pieces[i].len;
+    }
+
+    head = mdvr_ws_header(header, opcode, true, len, NULL);
+
+    payload = ngx_alloc(sizeof(ngx_mdvr_ws_payload_t) + head + len,
+                        ngx_cycle->log);
+    if (payload == NULL) {
+        return NULL;
+    }
+
+    payload->refs = 1;
+    payload->head = 0;
+    payload->release = NULL;
+    payload->bytes = (u_char *) (payload + 1);
+    payload->len = head + len;
+
+    p = ngx_cpymem(payload->bytes, header, head);
+
+    for (i = 0; i < n; i++) {
+        p = ngx_cpymem(p, pieces[i].data, pieces[i].len);
+    }
+
+    return payload;
+}
+
+
+ngx_mdvr_ws_payload_t *
+ngx_mdvr_ws_payload(ngx_uint_t binary, const ngx_str_t *pieces, ngx_uint_t n)
+{
+    return ngx_mdvr_ws_frame(binary ? MDVR_WS_BINARY : MDVR_WS_TEXT, pieces,
+                             n);
+}
+
+
+ngx_mdvr_ws_payload_t *
+ngx_mdvr_ws_payload_borrow(ngx_uint_t binary, const ngx_str_t *bytes,
+    void (*release)(void *arg), void *arg)
+{
+    ngx_mdvr_ws_payload_t  *payload;
+
+    payload = ngx_alloc(sizeof(ngx_mdvr_ws_payload_t), ngx_cycle->log);
+    if (payload == NULL) {
+        return NULL;
+    }
+
+    payload->refs = 1;
+    payload->bytes = bytes->data;
+    payload->len = bytes->len;
+    payload->release = release;
+    payload->arg = arg;
+    payload->head = mdvr_ws_header(payload->header,
+                                   binary ? MDVR_WS_BINARY : MDVR_WS_TEXT,
+                                   true, bytes->len, NULL);
+
+    return payload;
+}
+
+
+void
+ngx_mdvr_ws_payload_hold(ngx_mdvr_ws_payload_t *payload)
+{
+    payload->refs++;
+}
+
+
+void
+ngx_mdvr_ws_payload_drop(ngx_mdvr_ws_payload_t *payload)
+{
+    if (--payload->refs) {
+        return;
+    }
+
+    if (payload->release) {
+        payload->release(payload->arg);
+    }
+
+    ngx_free(payload);
+}
+
+
+/* -- handshake ----------------------------------------------------------- */
+
+/* Whether a comma separated header holds the word, in any case. */
+
+static ngx_uint_t
+ngx_mdvr_ws_has(const ngx_str_t *value, const char *word)
+{
+    size_t   len;
+    u_char  *p, *last, *end;
+
+    len = ngx_strlen(word);
+    p = value->data;
+    last = p + value->len;
+
+    while (p < last) {
+
+        while (p < last && (*p == ' ' || *p == ',' || *p == '\t')) {
+            p++;
+        }
+
+        for (end = p; end < last && *end != ','; end++) { /* void */ }
+
+        while (end > p && (end[-1] == ' ' || end[-1] == '\t')) {
+            end--;
+        }
+
+        if ((size_t) (end - p) == len
+            && ngx_strncasecmp(p, (u_char *) word, len) == 0)
+        {
+            return 1;
+        }
+
+        while (p < last && *p != ',') {
+            p++;
+        }
+    }
+
+    return 0;
+}
+
+
+static ngx_int_t
+ngx_mdvr_ws_handshake(ngx_http_request_t *r, const ngx_mdvr_ws_conf_t *conf,
+    ngx_mdvr_ws_payload_t **answer)
+{
+    u_char                  digest[20], accept[32], nonce[24], *p;
+    ngx_str_t              *key, *value, src, dst, *id;
+    ngx_sha1_t              sha1;
+    ngx_uint_t              protocol;
+    ngx_mdvr_ws_payload_t  *payload;
+
+    static ngx_str_t        version = ngx_string("13");
+    static const char       guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+    if (r->method != NGX_HTTP_GET) {
+        return NGX_HTTP_NOT_ALLOWED;
+    }
+
+    if (r->headers_in.content_length_n > 0 || r->headers_in.chunked) {
+        return NGX_HTTP_BAD_REQUEST;
+    }
+
+    value = ngx_mdvr_http_find(r, "upgrade");
+
+    if (value == NULL || !ngx_mdvr_ws_has(value, "websocket")
+        || r->http_version != NGX_HTTP_VERSION_11
+        || r->headers_in.connection == NULL
+        || !ngx_mdvr_ws_has(&r->headers_in.connection->value, "upgrade"))
+    {
+        return 426;
+    }
+
+    value = ngx_mdvr_http_find(r, "sec-websocket-version");
+
+    if (value == NULL || value->len != 2
+        || ngx_strncmp(value->data, "13", 2) != 0)
+    {
+        if (ngx_mdvr_http_header(r, "Sec-WebSocket-Version", &version)
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return 426;
+    }
+
+    key = ngx_mdvr_http_find(r, "sec-websocket-key");
+
+    if (key == NULL || key->len != 24) {
+        return NGX_HTTP_BAD_REQUEST;
+    }
+
+    dst.data = nonce;
+
+    if (ngx_decode_base64(&dst, key) != NGX_OK || dst.len != 16) {
+        return NGX_HTTP_BAD_REQUEST;
+    }
+
+    ngx_sha1_init(&sha1);
+    ngx_sha1_update(&sha1, key->data, key->len);
+    ngx_sha1_update(&sha1, guid, sizeof(guid) - 1);
+    ngx_sha1_final(digest, &sha1);
+
+    src.data = digest;
+    src.len = sizeof(digest);
+    dst.data = accept;
+    ngx_encode_base64(&dst, &src);
+
+    protocol = 0;
+
+    if (conf->protocol.len) {
+        value = ngx_mdvr_http_find(r, "sec-websocket-protocol");
+        protocol = value && ngx_mdvr_ws_has(value,
+                                            (char *) conf->protocol.data);
+    }
+
+    id = ngx_mdvr_http_request_id(r);
+
+    payload = ngx_alloc(sizeof(ngx_mdvr_ws_payload_t) + 512
+                        + conf->protocol.len, ngx_cycle->log);
+    if (payload == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    payload->refs = 1;
+    payload->head = 0;
+    payload->release = NULL;
+    payload->bytes = (u_char *) (payload + 1);
+
+    p = ngx_sprintf(payload->bytes,
+                    "HTTP/1.1 101 Switching Protocols" CRLF
+                    "Connection: Upgrade" CRLF
+                    "Upgrade: websocket" CRLF
+                    "Sec-WebSocket-Accept: %V" CRLF
+                    "X-Request-Id: %V" CRLF, &dst, id);
+
+    if (protocol) {
+        p = ngx_sprintf(p, "Sec-WebSocket-Protocol: %V" CRLF,
+                        &conf->protocol);
+    }
+
+    *p++ = CR;
+    *p++ = LF;
+
+    payload->len = p - payload->bytes;
+
+    *answer = payload;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_mdvr_ws_accept(ngx_http_request_t *r, const ngx_mdvr_ws_conf_t *conf,
+    const ngx_mdvr_ws_handler_t *handler, void *data, ngx_mdvr_ws_t **out)
+{
+    int                     one;
+    ngx_int_t               rc;
+    ngx_mdvr_ws_t          *ws;
+    ngx_connection_t       *c;
+    ngx_pool_cleanup_t     *cln;
+    ngx_mdvr_ws_payload_t  *answer;
+
+    rc = ngx_mdvr_ws_handshake(r, conf, &answer);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_mdvr_ws_t));
+    if (cln == NULL) {
+        ngx_mdvr_ws_payload_drop(answer);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    c = r->connection;
+    ws = cln->data;
+    ngx_memzero(ws, sizeof(ngx_mdvr_ws_t));
+
+    ws->r = r;
+    ws->conf = conf;
+    ws->handler = handler;
+    ws->data = data;
+    ws->code = 1006;
+
+    mdvr_ws_init(&ws->parser, true, conf->max_message);
+
+    ws->timer.handler = ngx_mdvr_ws_timer;
+    ws->timer.data = ws;
+    ws->timer.log = c->log;
+
+    cln->handler = ngx_mdvr_ws_cleanup;
+
+    rc = ngx_mdvr_ws_push(ws, answer, 0);
+    ngx_mdvr_ws_payload_drop(answer);
+
+    if (rc != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (conf->ping) {
+        ngx_add_timer(&ws->timer, conf->ping);
+    }
+
+    if (c->type == SOCK_STREAM && r->connection->tcp_nodelay
+                                  == NGX_TCP_NODELAY_UNSET)
+    {
+        one = 1;
+        (void) setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(int));
+        c->tcp_nodelay = NGX_TCP_NODELAY_SET;
+    }
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    r->main->count++;
+    r->keepalive = 0;
+    r->header_sent = 1;
+    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
+    r->read_event_handler = ngx_mdvr_ws_read;
+    r->write_event_handler = ngx_mdvr_ws_write;
+
+    c->log->action = "talking to a WebSocket client";
+
+    *out = ws;
+
+    /* what the client sent behind its request, and what came since */
+
+    ngx_post_event(c->read, &ngx_posted_events);
+
+    return NGX_DONE;
+}
+
+
+ngx_http_request_t *
+ngx_mdvr_ws_request(ngx_mdvr_ws_t *ws)
+{
+    return ws->r;
+}
+
+
+/* -- the queue ----------------------------------------------------------- */
+
+static size_t
+ngx_mdvr_ws_cost(const ngx_mdvr_ws_payload_t *payload)
+{
+    return payload->head + payload->len + NGX_MDVR_WS_OVERHEAD;
+}
+
+
+static ngx_int_t
+ngx_mdvr_ws_push(ngx_mdvr_ws_t *ws, ngx_mdvr_ws_payload_t *payload,
+    ngx_uint_t flags)
+{
+    uint32_t             i, size;
+    ngx_event_t         *wev;
+    ngx_mdvr_ws_item_t  *queue;
+
+    if (ws->count == ws->size) {
+        size = ws->size ? ws->size * 2 : NGX_MDVR_WS_QUEUE;
+
+        queue = ngx_alloc(size * sizeof(ngx_mdvr_ws_item_t), ngx_cycle->log);
+        if (queue == NULL) {
+            return NGX_ERROR;
+        }
+
+        for (i = 0; i < ws->count; i++) {
+            queue[i] = ws->queue[(ws->first + i) % ws->size];
+        }
+
+        if (ws->queue) {
+            ngx_free(ws->queue);
+        }
+
+        ws->queue = queue;
+        ws->size = size;
+        ws->first = 0;
+    }
+
+    ngx_mdvr_ws_payload_hold(payload);
+
+    ws->queue[(ws->first + ws->count) % ws->size]
+        = ngx_mdvr_ws_item(payload, flags);
+    ws->count++;
+    ws->queued += ngx_mdvr_ws_cost(payload);
+    ws->droppable += (flags & NGX_MDVR_WS_DROPPABLE);
+
+    /* all that comes in this turn leaves in one write */
+
+    wev = ws->r->connection->write;
+
+    if (wev->ready) {
+        ngx_post_event(wev, &ngx_posted_events);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_mdvr_ws_forget(ngx_mdvr_ws_t *ws, uint32_t at)
+{
+    ngx_mdvr_ws_item_t      item;
+    ngx_mdvr_ws_payload_t  *payload;
+
+    item = ws->queue[at];
+    ws->queue[at] = 0;
+
+    payload = ngx_mdvr_ws_item_payload(item);
+
+    if (payload) {
+        ws->queued -= ngx_mdvr_ws_cost(payload);
+        ws->droppable -= ngx_mdvr_ws_item_droppable(item);
+        ngx_mdvr_ws_payload_drop(payload);
+    }
+}
+
+
+static void
+ngx_mdvr_ws_shift(ngx_mdvr_ws_t *ws)
+{
+    ngx_mdvr_ws_forget(ws, ws->first);
+
+    ws->first = (ws->first + 1) % ws->size;
+    ws->count--;
+    ws->sent = 0;
+    ws->greeted = 1;
+
+    if (ws->count == 0 && ws->size > NGX_MDVR_WS_QUEUE) {
+        ngx_free(ws->queue);
+        ws->queue = NULL;
+        ws->size = 0;
+        ws->first = 0;
+    }
+}
+
+
+/* Drops the oldest droppable payloads until `need` more bytes fit. */
+
+static void
+ngx_mdvr_ws_make_room(ngx_mdvr_ws_t *ws, size_t need)
+{
+    uint32_t  i, at;
+
+    for (i = (ws->sent ? 1 : 0);
+         i < ws->count && ws->droppable
+         && ws->queued + need > ws->conf->max_queue;
+         i++)
+    {
+        at = (ws->first + i) % ws->size;
+
+        if (ngx_mdvr_ws_item_droppable(ws->queue[at])) {
+            ngx_mdvr_ws_forget(ws, at);
+            ws->dropped++;
+            ngx_mdvr_count(ws_dropped_total);
+        }
+    }
+}
+
+
+ngx_int_t
+ngx_mdvr_ws_send(ngx_mdvr_ws_t *ws, ngx_mdvr_ws_payload_t *payload,
+    ngx_uint_t flags)
+{
+    size_t  need;
+
+    if (ws->state != ws_open) {
+        return NGX_ERROR;
+    }
+
+    need = ngx_mdvr_ws_cost(payload);
+
+    if (ws->queued + need > ws->conf->max_queue) {
+
+        ngx_mdvr_ws_make_room(ws, need);
+
+        if (ws->queued + need > ws->conf->max_queue) {
+
+            if (flags & NGX_MDVR_WS_DROPPABLE) {
+                ws->dropped++;
+                ngx_mdvr_count(ws_dropped_total);
+                return NGX_DECLINED;
+            }
+
+            return NGX_BUSY;
+        }
+    }
+
+    ngx_mdvr_count(ws_messages_total);
+
+    return ngx_mdvr_ws_push(ws, payload, flags);
+}
+
+
+ngx_uint_t
+ngx_mdvr_ws_dropped(ngx_mdvr_ws_t *ws)
+{
+    ngx_uint_t  n;
+
+    n = ws->dropped;
+    ws->dropped = 0;
+
+    return n;
+}
+
+
+size_t
+ngx_mdvr_ws_queued(const ngx_mdvr_ws_t *ws)
+{
+    return ws->queued;
+}
+
+
+/* -- writing ------------------------------------------------------------- */
+
+static ngx_mdvr_ws_t *
+ngx_mdvr_ws_of(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+        if (cln->handler == ngx_mdvr_ws_cleanup) {
+            return cln->data;
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+ngx_mdvr_ws_write(ngx_http_request_t *r)
+{
+    size_t                   skip, n, total;
+    uint32_t                 i;
+    ngx_buf_t               *b;
+    ngx_uint_t               nbuf, was, k;
+    ngx_event_t             *wev;
+    ngx_chain_t             *left;
+    ngx_connection_t        *c;
+    ngx_mdvr_ws_t           *ws;
+    ngx_mdvr_ws_payload_t   *payload;
+    static u_char           *start[NGX_MDVR_WS_IOV];
+    static ngx_buf_t         bufs[NGX_MDVR_WS_IOV];
+    static ngx_chain_t       chain[NGX_MDVR_WS_IOV];
+
+    c = r->connection;
+    wev = c->write;
+    ws = ngx_mdvr_ws_of(r);
+
+    if (ws == NULL || ws->state == ws_over) {
+        return;
+    }
+
+    if (wev->timedout) {
+        wev->timedout = 0;
+        ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
+                      "client takes nothing");
+        ngx_mdvr_ws_over(ws, NGX_HTTP_REQUEST_TIME_OUT);
+        return;
+    }
+
+    was = ws->count;
+    total = 0;
+
+    while (ws->count && wev->ready) {
+
+        /* as much as one writev() takes */
+
+        nbuf = 0;
+        skip = ws->sent;
+
+        for (i = 0; i < ws->count && nbuf + 2 <= NGX_MDVR_WS_IOV; i++) {
+
+            payload = ngx_mdvr_ws_item_payload(
+                          ws->queue[(ws->first + i) % ws->size]);
+            if (payload == NULL) {
+                continue;
+            }
+
+            if (payload->head > skip) {
+                b = &bufs[nbuf];
+                ngx_memzero(b, sizeof(ngx_buf_t));
+                b->pos = payload->header + skip;
+                b->last = payload->header + payload->head;
+                b->memory = 1;
+                start[nbuf] = b->pos;
+                chain[nbuf].buf = b;
+                chain[nbuf].next = &chain[nbuf + 1];
+                nbuf++;
+                skip = payload->head;
+            }
+
+            if (payload->head + payload->len > skip) {
+                b = &bufs[nbuf];
+                ngx_memzero(b, sizeof(ngx_buf_t));
+                b->pos = payload->bytes + skip - payload->head;
+                b->last = payload->bytes + payload->len;
+                b->memory = 1;
+                start[nbuf] = b->pos;
+                chain[nbuf].buf = b;
+                chain[nbuf].next = &chain[nbuf + 1];
+                nbuf++;
+            }
+
+            skip = 0;
+        }
+
+        if (nbuf) {
+            chain[nbuf - 1].next = NULL;
+            bufs[nbuf - 1].flush = 1;       /* TLS: into one record */
+
+            left = c->send_chain(c, chain, 0);
+
+            if (left == NGX_CHAIN_ERROR) {
+                ngx_mdvr_ws_over(ws, NGX_ERROR);
+                return;
+            }
+        }
+
+        /* TLS takes bytes without sending them: c->sent does not tell */
+
+        for (n = 0, k = 0; k < nbuf; k++) {
+            n += bufs[k].pos - start[k];
+        }
+
+        total += n;
+        i = (nbuf && n == 0);
+
+        /* what was dropped is shifted with what was written */
+
+        while (ws->count) {
+            payload = ngx_mdvr_ws_item_payload(ws->queue[ws->first]);
+
+            if (payload) {
+                skip = payload->head + payload->len - ws->sent;
+
+                if (n < skip) {
+                    ws->sent += n;
+                    break;
+                }
+
+                n -= skip;
+            }
+
+            ngx_mdvr_ws_shift(ws);
+        }
+
+        if (i) {
+            break;
+        }
+    }
+
+    ngx_mdvr_count_n(ws_bytes_total, total);
+
+    if (ws->count == 0 && c->buffered) {
+
+        /* TLS holds a record that the socket did not take */
+
+        if (c->send_chain(c, NULL, 0) == NGX_CHAIN_ERROR) {
+            ngx_mdvr_ws_over(ws, NGX_ERROR);
+            return;
+        }
+    }
+
+    if (ws->count || c->buffered) {
+
+        if (!wev->timer_set || total) {
+            ngx_add_timer(wev, ws->conf->send_timeout);
+        }
+
+    } else if (wev->timer_set) {
+        ngx_del_timer(wev);
+    }
+
+    if (ngx_handle_write_event(wev, 0) != NGX_OK) {
+        ngx_mdvr_ws_over(ws, NGX_ERROR);
+        return;
+    }
+
+    if (ws->count || c->buffered) {
+        return;
+    }
+
+    if (ws->state == ws_closing) {
+
+        if (!ws->close_sent) {
+            ngx_mdvr_ws_say_close(ws, ws->reply, NULL);
+            return;
+        }
+
+        if (ws->close_seen) {
+            ngx_mdvr_ws_over(ws, NGX_OK);
+        }
+
+        return;
+    }
+
+    if (was && ws->handler->drained) {
+        ws->handler->drained(ws->data);
+    }
+}
+
+
+/* -- reading ------------------------------------------------------------- */
+
+static void
+ngx_mdvr_ws_read(ngx_http_request_t *r)
+{
+    size_t             len;
+    ssize_t            n;
+    ngx_uint_t         turns;
+    ngx_event_t       *rev;
+    ngx_connection_t  *c;
+    ngx_mdvr_ws_t     *ws;
+
+    c = r->connection;
+    rev = c->read;
+    ws = ngx_mdvr_ws_of(r);
+
+    if (ws == NULL || ws->state == ws_over) {
+        return;
+    }
+
+    len = r->header_in->last - r->header_in->pos;
+
+    if (len) {
+        r->header_in->pos = r->header_in->last;
+
+        ngx_mdvr_ws_input(ws, r->header_in->last - len, len);
+    }
+
+    for (turns = 0; turns < NGX_MDVR_WS_TURNS; turns++) {
+
+        n = c->recv(c, ngx_mdvr_ws_scratch, NGX_MDVR_WS_SCRATCH);
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n == NGX_ERROR || n == 0) {
+            rev->eof = 1;
+            ngx_mdvr_ws_over(ws, n == 0 && ws->close_seen ? NGX_OK
+                                                          : NGX_ERROR);
+            return;
+        }
+
+        ngx_mdvr_ws_input(ws, ngx_mdvr_ws_scratch, n);
+    }
+
+    if (turns == NGX_MDVR_WS_TURNS) {
+        ngx_post_event(rev, &ngx_posted_next_events);
+        return;
+    }
+
+    if (ngx_handle_read_event(rev, 0) != NGX_OK) {
+        ngx_mdvr_ws_over(ws, NGX_ERROR);
+    }
+}
+
+
+static void
+ngx_mdvr_ws_input(ngx_mdvr_ws_t *ws, u_char *p, size_t len)
+{
+    size_t           used;
+    mdvr_rc_t        rc;
+    mdvr_ws_event_t  ev;
+
+    ws->pinged = 0;                     /* whatever it is, the peer lives */
+
+    while (!ws->close_seen) {
+
+        rc = mdvr_ws_parse(&ws->parser, p, len, &used, &ev);
+
+        p += used;
+        len -= used;
+
+        switch (rc) {
+
+        case MDVR_OK:
+            if (ev.opcode == MDVR_WS_TEXT || ev.opcode == MDVR_WS_BINARY) {
+                ngx_mdvr_ws_piece(ws, &ev);
+
+            } else {
+                ngx_mdvr_ws_control(ws, &ev);
+            }
+
+            continue;
+
+        case MDVR_AGAIN:
+            return;
+
+        case MDVR_E_LIMIT:
+            ngx_mdvr_refusal("ws_too_long");
+            ws->close_seen = 1;         /* nothing more can be read */
+            ngx_mdvr_ws_close(ws, 1009, "message too long", 1);
+            return;
+
+        case MDVR_E_INVALID:
+            ngx_mdvr_refusal("ws_utf8");
+            ws->close_seen = 1;
+            ngx_mdvr_ws_close(ws, 1007, "not UTF-8", 1);
+            return;
+
+        default:
+            ngx_mdvr_refusal("ws_protocol");
+            ws->close_seen = 1;
+            ngx_mdvr_ws_close(ws, 1002, "protocol error", 1);
+            return;
+        }
+    }
+
+    /* what comes behind a close is read and ignored */
+}
+
+
+static void
+ngx_mdvr_ws_piece(ngx_mdvr_ws_t *ws, const mdvr_ws_event_t *ev)
+{
+    size_t      size;
+    u_char     *p;
+    ngx_str_t   msg;
+
+    if (ws->state != ws_open) {
+        return;
+    }
+
+    msg.data = (u_char *) ev->data.p;
+    msg.len = ev->data.len;
+
+    if (!ev->last || ws->length) {
+
+        if (ws->length + msg.len > ws->capacity) {
+            size = ngx_max(ws->capacity, 256);
+
+            while (size < ws->length + msg.len) {
+                size *= 2;
+            }
+
+            p = ngx_alloc(size, ngx_cycle->log);
+            if (p == NULL) {
+                ngx_mdvr_ws_close(ws, 1011, "no memory", 1);
+                return;
+            }
+
+            if (ws->message) {
+                ngx_memcpy(p, ws->message, ws->length);
+                ngx_free(ws->message);
+            }
+
+            ws->message = p;
+            ws->capacity = size;
+        }
+
+        ngx_memcpy(ws->message + ws->length, msg.data, msg.len);
+        ws->length += msg.len;
+
+        msg.data = ws->message;
+        msg.len = ws->length;
+    }
+
+    if (!ev->last) {
+        return;
+    }
+
+    ws->handler->message(ws->data, ev->opcode == MDVR_WS_BINARY, &msg);
+
+    ws->length = 0;
+
+    if (ws->message) {
+        ngx_free(ws->message);
+        ws->message = NULL;
+        ws->capacity = 0;
+    }
+}
+
+
+static void
+ngx_mdvr_ws_control(ngx_mdvr_ws_t *ws, const mdvr_ws_event_t *ev)
+{
+    unsigned                code;
+    ngx_str_t               piece;
+    mdvr_rc_t               rc;
+    mdvr_str_t              reason;
+    ngx_mdvr_ws_payload_t  *pong;
+
+    switch (ev->opcode) {
+
+    case MDVR_WS_PING:
+        if (ws->state != ws_open || ws->close_sent) {
+            return;
+        }
+
+        piece.data = (u_char *) ev->data.p;
+        piece.len = ev->data.len;
+
+        pong = ngx_mdvr_ws_frame(MDVR_WS_PONG, &piece, 1);
+
+        if (pong) {
+
+            /* it counts: who floods pings and reads nothing is closed */
+
+            if (ws->queued + ngx_mdvr_ws_cost(pong) > ws->conf->max_queue) {
+                ngx_mdvr_ws_close(ws, 1008, "too much unread", 1);
+
+            } else {
+                (void) ngx_mdvr_ws_push(ws, pong, 0);
+            }
+
+            ngx_mdvr_ws_payload_drop(pong);
+        }
+
+        return;
+
+    case MDVR_WS_CLOSE:
+        ws->close_seen = 1;
+
+        rc = mdvr_ws_close_read(ev->data, &code, &reason);
+
+        if (rc != MDVR_OK) {
+            ngx_mdvr_ws_close(ws, rc == MDVR_E_INVALID ? 1007 : 1002,
+                              "malformed close", 1);
+            return;
+        }
+
+        if (ws->state == ws_open) {
+            ngx_mdvr_ws_close(ws, code == 1005 ? 1000 : code, NULL, 1);
+            ws->code = (uint16_t) code;
+            return;
+        }
+
+        if (ws->close_sent && ws->count == 0) {
+            ngx_post_event(ws->r->connection->write, &ngx_posted_events);
+        }
+
+        return;
+
+    default:                            /* a pong: the peer lives */
+        return;
+    }
+}
+
+
+/* -- the end ------------------------------------------------------------- */
+
+static void
+ngx_mdvr_ws_say_close(ngx_mdvr_ws_t *ws, ngx_uint_t code, const char *reason)
+{
+    u_char                  status[2];
+    ngx_str_t               pieces[2];
+    ngx_mdvr_ws_payload_t  *payload;
+
+    ws->close_sent = 1;
+
+    status[0] = (u_char) (code >> 8);
+    status[1] = (u_char) code;
+
+    pieces[0].data = status;
+    pieces[0].len = 2;
+    pieces[1].data = (u_char *) (reason ? reason : "");
+    pieces[1].len = ngx_min(ngx_strlen(pieces[1].data), 123);
+
+    payload = ngx_mdvr_ws_frame(MDVR_WS_CLOSE, pieces, 2);
+
+    if (payload) {
+        (void) ngx_mdvr_ws_push(ws, payload, 0);
+        ngx_mdvr_ws_payload_drop(payload);
+    }
+}
+
+
+void
+ngx_mdvr_ws_close(ngx_mdvr_ws_t *ws, ngx_uint_t code, const char *reason,
+    ngx_uint_t drop)
+{
+    uint32_t  i;
+
+    if (ws->state != ws_open) {
+        return;
+    }
+
+    ws->state = ws_closing;
+    ws->code = (uint16_t) code;
+    ws->reply = (uint16_t) code;
+
+    if (drop) {
+        for (i = (ws->sent || !ws->greeted) ? 1 : 0; i < ws->count; i++) {
+            ngx_mdvr_ws_forget(ws, (ws->first + i) % ws->size);
+        }
+    }
+
+    ngx_mdvr_ws_say_close(ws, code, reason);
+
+    ngx_add_timer(&ws->timer, NGX_MDVR_WS_CLOSING);
+}
+
+
+static void
+ngx_mdvr_ws_timer(ngx_event_t *ev)
+{
+    ngx_mdvr_ws_t          *ws;
+    ngx_connection_t       *c;
+    ngx_mdvr_ws_payload_t  *ping;
+
+    ws = ev->data;
+    c = ws->r->connection;
+
+    if (ws->state == ws_closing) {
+        ngx_mdvr_ws_over(ws, NGX_OK);
+        ngx_http_run_posted_requests(c);
+        return;
+    }
+
+    if (ws->pinged) {
+        ngx_log_error(NGX_LOG_INFO, c->log, 0, "client answers no ping");
+        ngx_mdvr_ws_close(ws, 1011, "no pong", 1);
+        return;
+    }
+
+    ping = ngx_mdvr_ws_frame(MDVR_WS_PING, NULL, 0);
+
+    if (ping) {
+        (void) ngx_mdvr_ws_push(ws, ping, 0);
+        ngx_mdvr_ws_payload_drop(ping);
+        ws->pinged = 1;
+    }
+
+    ngx_add_timer(ev, ws->conf->ping);
+}
+
+
+/* Ends the request.  The socket must not be touched afterwards. */
+
+static void
+ngx_mdvr_ws_over(ngx_mdvr_ws_t *ws, ngx_int_t rc)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    if (ws->state == ws_over) {
+        return;
+    }
+
+    r = ws->r;
+    c = r->connection;
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+
+    if (ws->count || c->buffered) {
+        rc = NGX_ERROR;
+    }
+
+    /* at once: the request may linger until the client has closed */
+
+    ngx_mdvr_ws_cleanup(ws);
+
+    ngx_http_finalize_request(r, rc == NGX_OK ? NGX_OK : NGX_ERROR);
+}
+
+
+static void
+ngx_mdvr_ws_cleanup(void *data)
+{
+    ngx_mdvr_ws_t *ws = data;
+
+    ws->state = ws_over;
+
+    if (ws->timer.timer_set) {
+        ngx_del_timer(&ws->timer);
+    }
+
+    while (ws->count) {
+        ngx_mdvr_ws_shift(ws);
+    }
+
+    if (ws->queue) {
+        ngx_free(ws->queue);
+        ws->queue = NULL;
+    }
+
+    if (ws->message) {
+        ngx_free(ws->message);
+        ws->message = NULL;
+    }
+
+    if (ws->handler) {
+        const ngx_mdvr_ws_handler_t  *handler;
+
+        handler = ws->handler;
+        ws->handler = NULL;
+        handler->closed(ws->data, ws->code);
+    }
+}
