@@ -279,14 +279,18 @@ mdvr_rc_t mdvr_bus_deadline(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
  * MDVR_BUS_LINGER_MS and their ring's pages go back to the system; numbers,
  * viewers and connections of dead processes are taken back.
  *
- * `gone` is called (outside the mutex) for each session that this call
- * ended and that no living process owns: send the device its stop command.
+ * `due` is called (outside the mutex) for each session without an owner that
+ * this call ended (info->state is ENDING: send the device its stop command),
+ * or that lost its connection and should be started again (STARTING: send it
+ * its start command; info->restarts counts it).
  */
 #define MDVR_BUS_LINGER_MS  5000
+#define MDVR_BUS_RESTART_MS 5000    /* after an owner died */
+#define MDVR_BUS_RETURN_MS  30000   /* a device may come back */
 
-typedef void (*mdvr_bus_gone_pt)(void *data, const mdvr_bus_info_t *info);
+typedef void (*mdvr_bus_due_pt)(void *data, const mdvr_bus_info_t *info);
 
-void mdvr_bus_sweep(mdvr_bus_t *bus, int64_t now_ms, mdvr_bus_gone_pt gone,
+void mdvr_bus_sweep(mdvr_bus_t *bus, int64_t now_ms, mdvr_bus_due_pt due,
     void *data);
 
 
@@ -332,9 +336,13 @@ typedef struct {
  */
 mdvr_rc_t mdvr_bus_own(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t *ticket);
 
-/* The connection is gone; the session waits for another until deadline_ms. */
+/*
+ * The connection is gone.  The session is `starting` again and waits for
+ * another one until deadline_ms, then it ends with `why`.  When the device has
+ * not come back by restart_ms (0: never), the sweep reports it once.
+ */
 void mdvr_bus_disown(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t ticket,
-    int64_t deadline_ms);
+    int64_t deadline_ms, mdvr_bus_end_e why, int64_t restart_ms);
 
 /* Whether the ticket is still good and the session not over. */
 bool mdvr_bus_owns(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t ticket);
@@ -443,6 +451,13 @@ mdvr_rc_t mdvr_bus_reader_init(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
     unsigned ring, bool live_edge, mdvr_bus_reader_t *reader);
 
 /*
+ * Moves a fresh reader back to the oldest key frame that is still there and
+ * at most `us` older than the newest record: pre-roll.  False: none is.
+ */
+bool mdvr_bus_reader_back(mdvr_bus_t *bus, mdvr_bus_reader_t *reader,
+    uint64_t us);
+
+/*
  * Looks at the next record without taking it.  *payload points into the
  * ring and may be overwritten at any time: copy, then mdvr_bus_take().
  *
@@ -492,7 +507,7 @@ typedef struct {
     uint16_t    parts;
     uint8_t     closed;         /* no more parts */
     uint8_t     discont;        /* a discontinuity lies before it */
-    uint32_t    discont_seq;    /* discontinuities before this segment */
+    uint32_t    discont_seq;    /* discontinuities up to its beginning */
     uint32_t    size;
     uint32_t    dur_us;
     uint64_t    pts_us;
@@ -500,7 +515,7 @@ typedef struct {
 } mdvr_bus_segment_t;
 
 typedef struct {
-    uint32_t            epoch;      /* directory: <slot>-<generation>-<epoch> */
+    uint32_t            next_msn;   /* of the next segment to be opened */
     uint32_t            part_us;    /* part target */
     uint32_t            segment_us; /* longest segment so far, at least 1 s */
     uint32_t            n_segments; /* in order, oldest first */
@@ -508,6 +523,11 @@ typedef struct {
     mdvr_bus_segment_t  segment[MDVR_BUS_HLS_SEGMENTS];
     mdvr_bus_part_t     part[MDVR_BUS_HLS_PARTS];
 } mdvr_bus_hls_t;
+
+/*
+ * The files are <hls dir>/<slot>-<generation>/seg-<msn>.m4s and
+ * init-<version>.mp4 there; a part is a range of its segment's file.
+ */
 
 /* Replaces the table (owner) and wakes; copies the table (anybody). */
 mdvr_rc_t mdvr_bus_hls_set(mdvr_bus_t *bus, mdvr_bus_ref_t ref,

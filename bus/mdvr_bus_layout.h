@@ -26,13 +26,14 @@
 
 
 #define MDVR_BUS_MAGIC          UINT64_C(0x315355425256444d)    /* MDVRBUS1 */
-#define MDVR_BUS_LAYOUT         1       /* change it with this file */
+#define MDVR_BUS_LAYOUT         2       /* change it with this file */
 
 #define MDVR_BUS_LOCK_CREATE    (INT64_C(1) << 60)
 #define MDVR_BUS_LOCK_PROCESS   (MDVR_BUS_LOCK_CREATE + 1)
 
 #define MDVR_BUS_PATH_MAX       512
 #define MDVR_BUS_LEASES         64
+#define MDVR_BUS_KEYS           16      /* key frames remembered per ring */
 #define MDVR_BUS_NO_KEY         UINT64_MAX
 #define MDVR_BUS_F_PAD          0x8000  /* rest of the ring before it wraps */
 
@@ -71,7 +72,10 @@ typedef struct {
     _Atomic uint64_t         head;          /* end of the newest record */
     _Atomic uint64_t         key;           /* newest key frame, or NO_KEY */
     _Atomic uint64_t         last;          /* newest record */
-    uint64_t                 seq;           /* writer's */
+    _Atomic uint64_t         keys[MDVR_BUS_KEYS];
+    uint32_t                 next_key;      /* writer's */
+    uint32_t                 pad;
+    uint64_t                 seq;
     uint64_t                 start;         /* writer's open reservation */
     uint64_t                 room;
 } mdvr_bus_ring_t;
@@ -108,6 +112,8 @@ typedef struct {
 
     int64_t                  created_ms;
     int64_t                  deadline_ms;
+    int64_t                  restart_ms;    /* 0: none is due */
+    uint32_t                 deadline_end;  /* why, when it passes */
     int64_t                  ended_ms;
     int64_t                  left_ms;       /* a viewer left, 0: none did */
     uint32_t                 viewers;       /* sum of viewer[] */

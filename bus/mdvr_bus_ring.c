@@ -53,7 +53,13 @@ mdvr_bus_rings_reset(mdvr_bus_t *bus, uint32_t index)
         ring[i].head = 0;
         ring[i].key = MDVR_BUS_NO_KEY;
         ring[i].last = MDVR_BUS_NO_KEY;
+        ring[i].next_key = 0;
         ring[i].seq = 0;
+
+        for (unsigned k = 0; k < MDVR_BUS_KEYS; k++) {
+            ring[i].keys[k] = MDVR_BUS_NO_KEY;
+        }
+
         ring[i].start = 0;
         ring[i].room = 0;
     }
@@ -190,12 +196,16 @@ mdvr_bus_commit(mdvr_bus_t *bus, mdvr_bus_ref_t ref, unsigned ring,
     memcpy(data + r->start % size, rec, sizeof(*rec));
 
     if (rec->flags & MDVR_BUS_F_KEY) {
-        r->key = r->start;
+        r->keys[r->next_key++ % MDVR_BUS_KEYS] = r->start;
     }
 
     r->last = r->start;
     r->head = r->start + room;
     r->room = 0;
+
+    if (rec->flags & MDVR_BUS_F_KEY) {
+        r->key = r->start;                      /* now it may be read */
+    }
 
     if (ring == MDVR_BUS_RING_MEDIA) {
         now_ms = mdvr_bus_clock_ms();
@@ -506,6 +516,52 @@ mdvr_bus_reader_init(mdvr_bus_t *bus, mdvr_bus_ref_t ref, unsigned ring,
     }
 
     return MDVR_OK;
+}
+
+
+bool
+mdvr_bus_reader_back(mdvr_bus_t *bus, mdvr_bus_reader_t *reader, uint64_t us)
+{
+    bool              found = false;
+    uint8_t          *data;
+    uint64_t          size, pos, newest;
+    mdvr_bus_rec_t    rec;
+    mdvr_bus_slot_t  *slot = mdvr_bus_slot(bus, reader->ref);
+    mdvr_bus_ring_t  *r;
+
+    if (slot == NULL) {
+        return false;
+    }
+
+    data = mdvr_bus_ring_data(bus, reader->ref.index, reader->ring, &size);
+    r = &slot->ring[reader->ring];
+
+    pos = r->last;
+
+    if (pos == MDVR_BUS_NO_KEY) {
+        return false;
+    }
+
+    memcpy(&rec, data + pos % size, sizeof(rec));
+    newest = rec.pts_us;
+
+    for (unsigned i = 0; i < MDVR_BUS_KEYS; i++) {
+        pos = r->keys[i];
+
+        if (pos == MDVR_BUS_NO_KEY || pos >= r->head || pos >= reader->pos) {
+            continue;
+        }
+
+        memcpy(&rec, data + pos % size, sizeof(rec));
+
+        if (intact(r, pos, size) && rec.pts_us + us >= newest) {
+            reader->pos = pos;
+            reader->need_key = true;
+            found = true;
+        }
+    }
+
+    return found;
 }
 
 

@@ -20,10 +20,6 @@
 #include "bus/mdvr_bus_layout.h"
 
 
-/* an owner died or was cut: its device has this long to come back */
-#define MDVR_BUS_RETURN_MS  30000
-
-
 static const struct {
     const char  *name;
     const char  *text;
@@ -263,6 +259,8 @@ mdvr_bus_start(mdvr_bus_t *bus, const mdvr_bus_start_t *req, int64_t now_ms,
 
     slot->created_ms = now_ms;
     slot->deadline_ms = req->deadline_ms;
+    slot->deadline_end = MDVR_BUS_END_NO_MEDIA;
+    slot->restart_ms = 0;
     slot->ended_ms = 0;
     slot->left_ms = 0;
     slot->viewers = 0;
@@ -295,7 +293,7 @@ mdvr_bus_start(mdvr_bus_t *bus, const mdvr_bus_start_t *req, int64_t now_ms,
     slot->codecs[0] = '\0';
 
     slot->hls_lock = 0;
-    slot->hls.epoch = 0;
+    slot->hls.next_msn = 0;
     slot->hls.n_segments = 0;
     slot->hls.n_parts = 0;
 
@@ -579,6 +577,7 @@ mdvr_bus_own(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t *ticket)
     }
 
     slot->busy = 0;
+    slot->restart_ms = 0;
 
     if (slot->init_lock & 1) {
         slot->init_lock++;
@@ -600,7 +599,7 @@ mdvr_bus_own(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t *ticket)
 
 void
 mdvr_bus_disown(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t ticket,
-    int64_t deadline_ms)
+    int64_t deadline_ms, mdvr_bus_end_e why, int64_t restart_ms)
 {
     bool              mine = false;
     mdvr_bus_slot_t  *slot;
@@ -614,6 +613,8 @@ mdvr_bus_disown(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t ticket,
         slot->ticket++;
         slot->owner = 0;
         slot->deadline_ms = deadline_ms;
+        slot->deadline_end = why;
+        slot->restart_ms = restart_ms;
         (void) mdvr_bus_move(slot, MDVR_BUS_LIVE, MDVR_BUS_STARTING);
     }
 
@@ -938,6 +939,8 @@ mdvr_bus_forget_process(mdvr_bus_t *bus, uint32_t n, int64_t now_ms)
             slot->owner = 0;
             slot->busy = 0;
             slot->deadline_ms = now_ms + MDVR_BUS_RETURN_MS;
+            slot->deadline_end = MDVR_BUS_END_DISCONNECTED;
+            slot->restart_ms = now_ms + MDVR_BUS_RESTART_MS;
             (void) mdvr_bus_move(slot, MDVR_BUS_LIVE, MDVR_BUS_STARTING);
         }
     }
@@ -977,14 +980,63 @@ remove_files(mdvr_bus_t *bus, mdvr_bus_ref_t ref)
 }
 
 
+/* Under the mutex: what is due for a session without a connection. */
+
+static bool
+overdue(mdvr_bus_slot_t *slot, int64_t now_ms)
+{
+    if (slot->state != MDVR_BUS_STARTING || slot->owner != 0) {
+        return false;
+    }
+
+    if (slot->deadline_ms <= now_ms) {
+        return end_session(slot, slot->deadline_end, now_ms);
+    }
+
+    if (slot->restart_ms && slot->restart_ms <= now_ms) {
+        slot->restart_ms = 0;
+        slot->restarts++;
+        return true;
+    }
+
+    return false;
+}
+
+
+static void
+take_back_the_dead(mdvr_bus_t *bus, int64_t now_ms)
+{
+    mdvr_bus_process_t  *p;
+
+    for (uint32_t i = 0; i < MDVR_BUS_PROCESSES; i++) {
+        p = &bus->processes[i];
+
+        if (!p->claimed || mdvr_bus_alive(bus, i)) {
+            continue;
+        }
+
+        mdvr_bus_lock(bus);
+
+        /* a new one may just be claiming the number: it cleans up itself */
+
+        if (p->claimed && !mdvr_bus_alive(bus, i)) {
+            mdvr_bus_forget_process(bus, i, now_ms);
+            p->claimed = 0;
+            p->generation++;
+        }
+
+        mdvr_bus_unlock(bus);
+    }
+}
+
+
 void
-mdvr_bus_sweep(mdvr_bus_t *bus, int64_t now_ms, mdvr_bus_gone_pt gone,
+mdvr_bus_sweep(mdvr_bus_t *bus, int64_t now_ms, mdvr_bus_due_pt due,
     void *data)
 {
+    bool              report, freed;
     int64_t           swept;
-    uint32_t          i;
     mdvr_bus_ref_t    ref;
-    mdvr_bus_end_e    why;
     mdvr_bus_info_t   info;
     mdvr_bus_slot_t  *slot;
 
@@ -997,70 +1049,46 @@ mdvr_bus_sweep(mdvr_bus_t *bus, int64_t now_ms, mdvr_bus_gone_pt gone,
         return;
     }
 
-    for (i = 0; i < MDVR_BUS_PROCESSES; i++) {
-        if (!bus->processes[i].claimed || mdvr_bus_alive(bus, i)) {
+    take_back_the_dead(bus, now_ms);
+
+    for (uint32_t i = 0; i < bus->header->streams; i++) {
+        slot = &bus->slots[i];
+
+        if (slot->state == MDVR_BUS_FREE || slot->state == MDVR_BUS_LIVE) {
             continue;
         }
 
+        report = false;
+        freed = false;
+
         mdvr_bus_lock(bus);
 
-        /* a new one may just be claiming the number: it cleans up itself */
+        ref = reference(bus, slot);
 
-        if (bus->processes[i].claimed && !mdvr_bus_alive(bus, i)) {
-            mdvr_bus_forget_process(bus, i, now_ms);
-            bus->processes[i].claimed = 0;
-            bus->processes[i].generation++;
+        if (overdue(slot, now_ms)) {
+            describe(bus, slot, now_ms, &info);
+            report = true;
+
+        } else if (slot->state == MDVR_BUS_ENDING
+                   && now_ms - slot->ended_ms >= MDVR_BUS_LINGER_MS
+                   && mdvr_bus_move(slot, MDVR_BUS_ENDING, MDVR_BUS_FREE))
+        {
+            mdvr_bus_rings_release(bus, i);
+            freed = true;
         }
 
         mdvr_bus_unlock(bus);
-    }
 
-    for (i = 0; i < bus->header->streams; i++) {
-        slot = &bus->slots[i];
+        if (freed) {
+            remove_files(bus, ref);
+        }
 
-        if (slot->state == MDVR_BUS_STARTING && slot->owner == 0
-            && slot->deadline_ms <= now_ms)
-        {
-            mdvr_bus_lock(bus);
-
-            ref = reference(bus, slot);
-            why = slot->live_ms ? MDVR_BUS_END_DISCONNECTED
-                                : MDVR_BUS_END_NO_MEDIA;
-
-            if (slot->owner || slot->state != MDVR_BUS_STARTING
-                || slot->deadline_ms > now_ms
-                || !end_session(slot, why, now_ms))
-            {
-                mdvr_bus_unlock(bus);
-                continue;
-            }
-
-            describe(bus, slot, now_ms, &info);
-            mdvr_bus_unlock(bus);
-
+        if (report) {
             mdvr_bus_wake(bus, i);
 
-            if (gone) {
-                gone(data, &info);
+            if (due) {
+                due(data, &info);
             }
-
-        } else if (slot->state == MDVR_BUS_ENDING
-                   && now_ms - slot->ended_ms >= MDVR_BUS_LINGER_MS)
-        {
-            mdvr_bus_lock(bus);
-
-            ref = reference(bus, slot);
-
-            if (now_ms - slot->ended_ms >= MDVR_BUS_LINGER_MS
-                && mdvr_bus_move(slot, MDVR_BUS_ENDING, MDVR_BUS_FREE))
-            {
-                mdvr_bus_rings_release(bus, i);
-                mdvr_bus_unlock(bus);
-                remove_files(bus, ref);
-                continue;
-            }
-
-            mdvr_bus_unlock(bus);
         }
     }
 }

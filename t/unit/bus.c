@@ -227,7 +227,7 @@ sessions(void)
        && put(a, ref, ticket, 2, 100, true) == MDVR_E_NOT_FOUND
        && put(b, ref, ticket2, 2, 100, true) == MDVR_OK,
        "a second connection takes over from the first");
-    mdvr_bus_disown(a, ref, ticket, now);
+    mdvr_bus_disown(a, ref, ticket, now, MDVR_BUS_END_FAILED, 0);
     ok(mdvr_bus_owns(b, ref, ticket2), "whose end does not matter then");
 
     mdvr_bus_viewer_del(b, ref, now + 5);
@@ -303,15 +303,22 @@ deadlines(void)
     mdvr_bus_start(a, &req, now + 22000, &ref, &created);
     mdvr_bus_own(a, ref, &ticket);
     put(a, ref, ticket, 1, 10, true);
-    mdvr_bus_disown(a, ref, ticket, now + 52000);
+    mdvr_bus_disown(a, ref, ticket, now + 52000, MDVR_BUS_END_DISCONNECTED,
+                    now + 27000);
     ok(mdvr_bus_info(a, ref, &info) == MDVR_OK
        && info.state == MDVR_BUS_STARTING && !info.connected,
        "a broken connection may come back");
+    mdvr_bus_sweep(a, now + 26000, gone, &last);
+    ok(gone_calls == 1, "by itself at first");
+    mdvr_bus_sweep(a, now + 27000, gone, &last);
+    mdvr_bus_sweep(a, now + 28000, gone, &last);
+    ok(gone_calls == 2 && last.state == MDVR_BUS_STARTING
+       && last.restarts == 1, "then it is asked once");
     mdvr_bus_sweep(a, now + 51000, gone, &last);
     ok(mdvr_bus_own(a, ref, &ticket) == MDVR_OK, "and does");
-    mdvr_bus_disown(a, ref, ticket, now + 60000);
+    mdvr_bus_disown(a, ref, ticket, now + 60000, MDVR_BUS_END_DISCONNECTED, 0);
     mdvr_bus_sweep(a, now + 60000, gone, &last);
-    ok(gone_calls == 2 && last.end == MDVR_BUS_END_DISCONNECTED,
+    ok(gone_calls == 3 && last.state == MDVR_BUS_ENDING && last.end == MDVR_BUS_END_DISCONNECTED,
        "or does not");
 
     mdvr_bus_detach(a);
@@ -400,6 +407,19 @@ ring(void)
     }
     ok(n == 25 && order && last == 19999,
        "a late reader gets the group of pictures so far");
+
+    for (n = 20000; n < 20100; n++) {
+        put(a, ref, ticket, n, 200, n % 25 == 0);
+    }
+
+    mdvr_bus_reader_init(b, ref, MDVR_BUS_RING_MEDIA, false, &late);
+    ok(mdvr_bus_reader_back(b, &late, 60)
+       && mdvr_bus_read(b, &late, &rec, buf, sizeof(buf)) == MDVR_OK
+       && rec.pts_us == 20050 && (rec.flags & MDVR_BUS_F_KEY),
+       "a reader may go back to an older key frame");
+    ok(!mdvr_bus_reader_back(b, &late, 10), "but not beyond what it asked for");
+
+    mdvr_bus_reader_init(b, ref, MDVR_BUS_RING_MEDIA, true, &late);
 
     ok(put(a, ref, ticket, 1, 131072 / 4 * 3 + 1, true) == MDVR_E_NO_SPACE,
        "a frame larger than three quarters of the ring is refused");
