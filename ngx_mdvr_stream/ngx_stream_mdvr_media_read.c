@@ -1,0 +1,271 @@
+/*
+ * Bytes to messages.
+ *
+ * Between two messages a connection owns no buffer: the socket is read into
+ * one scratch of the worker and parsed in place.  Only an incomplete message
+ * is kept, in a buffer that grows with the bytes that really came, at most to
+ * the limit of its type: who announces 4 MiB and sends 10 bytes costs a few
+ * KiB.
+ */
+
+
+#include "ngx_mdvr_stream/ngx_stream_mdvr_media.h"
+
+
+#define NGX_STREAM_MDVR_MEDIA_SCRATCH  (256 * 1024)
+#define NGX_STREAM_MDVR_MEDIA_CHUNK    (16 * 1024)
+#define NGX_STREAM_MDVR_MEDIA_TURN     (1024 * 1024)    /* bytes per event */
+
+
+static ngx_int_t ngx_stream_mdvr_media_parse(ngx_stream_mdvr_media_t *m,
+    u_char *p, u_char *last);
+static ngx_int_t ngx_stream_mdvr_media_room(ngx_stream_mdvr_media_t *m);
+static void ngx_stream_mdvr_media_discard(ngx_stream_mdvr_media_t *m);
+
+
+static u_char  ngx_stream_mdvr_media_scratch[NGX_STREAM_MDVR_MEDIA_SCRATCH];
+
+
+void
+ngx_stream_mdvr_media_read(ngx_event_t *rev)
+{
+    u_char                   *p;
+    size_t                    size, turn;
+    ssize_t                   n;
+    ngx_int_t                 rc;
+    ngx_connection_t         *c = rev->data;
+    ngx_stream_session_t     *s = c->data;
+    ngx_stream_mdvr_media_t  *m;
+
+    m = ngx_stream_get_module_ctx(s, ngx_stream_mdvr_media_module);
+
+    turn = 0;
+
+    if (m->len && m->bytes == 0) {              /* from a preread phase */
+        m->bytes = m->len;
+        n = (ssize_t) m->len;
+        p = m->buf;
+        goto parse;
+    }
+
+    for ( ;; ) {
+
+        if (m->state == NGX_STREAM_MDVR_MEDIA_LINGERING) {
+            ngx_stream_mdvr_media_discard(m);
+            return;
+        }
+
+        if (turn >= NGX_STREAM_MDVR_MEDIA_TURN) {
+            ngx_post_event(rev, &ngx_posted_events);
+            break;
+        }
+
+        if (m->len) {
+            if (ngx_stream_mdvr_media_room(m) != NGX_OK) {
+                (void) ngx_stream_mdvr_media_close(m);
+                return;
+            }
+
+            p = m->buf + m->len;
+            size = m->cap - m->len;
+
+        } else {
+            p = ngx_stream_mdvr_media_scratch;
+            size = NGX_STREAM_MDVR_MEDIA_SCRATCH;
+        }
+
+        n = c->recv(c, p, size);
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n == 0 || n == NGX_ERROR) {
+            m->eof = 1;
+            (void) ngx_stream_mdvr_media_close(m);
+            return;
+        }
+
+        m->heard = ngx_current_msec;
+        m->bytes += n;
+        turn += n;
+
+        if (m->len) {
+            m->len += n;
+            p = m->buf;
+            n = (ssize_t) m->len;
+        }
+
+    parse:
+
+        if (m->state == NGX_STREAM_MDVR_MEDIA_STOPPING) {
+            m->len = 0;                         /* nobody wants it any more */
+            continue;
+        }
+
+        rc = ngx_stream_mdvr_media_parse(m, p, p + n);
+
+        if (rc == NGX_ERROR) {
+            (void) ngx_stream_mdvr_media_close(m);
+            return;
+        }
+    }
+
+    if (turn) {
+        ngx_mdvr_count_by(media_bytes_total, &(ngx_str_t) ngx_string("in"),
+                          turn);
+    }
+
+    if (ngx_handle_read_event(rev, 0) != NGX_OK) {
+        (void) ngx_stream_mdvr_media_close(m);
+    }
+}
+
+
+/* Takes all whole messages from [p, last) and keeps the rest. */
+
+static ngx_int_t
+ngx_stream_mdvr_media_parse(ngx_stream_mdvr_media_t *m, u_char *p,
+    u_char *last)
+{
+    size_t             rest;
+    ngx_int_t          rc;
+    mdvr_rc_t          verdict;
+    const uint8_t     *pos = p;
+    mdvr_media_msg_t   msg;
+
+    for ( ;; ) {
+
+        verdict = mdvr_media_next(&m->parser, &pos, last, &msg);
+
+        if (verdict == MDVR_AGAIN) {
+            break;
+        }
+
+        if (verdict == MDVR_OK) {
+            rc = ngx_stream_mdvr_media_message(m, &msg);
+
+            if (rc == NGX_OK) {
+                continue;
+            }
+
+            if (rc == NGX_DONE) {
+                pos = last;
+                break;
+            }
+
+            return NGX_ERROR;
+        }
+
+        if (verdict == MDVR_E_LEGACY) {
+            return ngx_stream_mdvr_media_refuse(m, "legacy");
+        }
+
+        return ngx_stream_mdvr_media_refuse(m,
+                                  verdict == MDVR_E_LIMIT ? "media_length"
+                                                          : "media_syntax");
+    }
+
+    rest = last - pos;
+
+    if (rest == 0) {
+        ngx_stream_mdvr_media_free(m);
+        return NGX_OK;
+    }
+
+    if (m->buf == NULL) {
+        m->cap = rest + NGX_STREAM_MDVR_MEDIA_CHUNK;
+
+        m->buf = ngx_alloc(m->cap, m->connection->log);
+        if (m->buf == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(m->buf, pos, rest);
+
+    } else if (pos != m->buf) {
+        ngx_memmove(m->buf, pos, rest);
+    }
+
+    m->len = rest;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Makes room behind an incomplete message: twice what is there, but not more
+ * than the message needs (and a chunk for what follows it).
+ */
+
+static ngx_int_t
+ngx_stream_mdvr_media_room(ngx_stream_mdvr_media_t *m)
+{
+    size_t   cap, need;
+    u_char  *buf;
+
+    if (m->cap - m->len >= 4096) {
+        return NGX_OK;
+    }
+
+    need = ngx_max(m->parser.need, m->len) + NGX_STREAM_MDVR_MEDIA_CHUNK;
+    cap = ngx_min(m->len * 2 + NGX_STREAM_MDVR_MEDIA_CHUNK, need);
+
+    buf = ngx_alloc(cap, m->connection->log);
+    if (buf == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(buf, m->buf, m->len);
+    ngx_free(m->buf);
+
+    m->buf = buf;
+    m->cap = cap;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_stream_mdvr_media_free(ngx_stream_mdvr_media_t *m)
+{
+    if (m->buf) {
+        ngx_free(m->buf);
+        m->buf = NULL;
+    }
+
+    m->len = 0;
+    m->cap = 0;
+}
+
+
+/* Our side is shut: wait for the peer's end. */
+
+static void
+ngx_stream_mdvr_media_discard(ngx_stream_mdvr_media_t *m)
+{
+    size_t             turn;
+    ssize_t            n;
+    ngx_connection_t  *c = m->connection;
+
+    for (turn = 0; turn < NGX_STREAM_MDVR_MEDIA_TURN; turn += n) {
+
+        n = c->recv(c, ngx_stream_mdvr_media_scratch,
+                    NGX_STREAM_MDVR_MEDIA_SCRATCH);
+
+        if (n == NGX_AGAIN) {
+            if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+                break;
+            }
+
+            return;
+        }
+
+        if (n == 0 || n == NGX_ERROR) {
+            break;
+        }
+    }
+
+    m->eof = 1;
+    (void) ngx_stream_mdvr_media_close(m);
+}
