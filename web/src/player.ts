@@ -228,7 +228,7 @@ export class Player {
 
         if (e.code === 'device_offline') {
             this.offline = true;
-            this.set('ended', e.message);
+            this.set('ended', 'The vehicle is offline. The camera returns with it.');
             return;
         }
 
@@ -321,10 +321,10 @@ export class Player {
     private transport_failed(kind: Failure, reason: string, was_ws: boolean): void {
         const played = this.first_frame_ms !== null;
 
-        if (this.offline) {
+        if (this.offline || kind === 'offline') {
             this.halt();
             this.offline = true;
-            this.set('ended', 'The vehicle went offline.');
+            this.set('ended', 'The vehicle is offline. The camera returns with it.');
             return;
         }
 

@@ -10,6 +10,7 @@
 import { Edge } from './edge';
 import { fragment_time, is_hevc, is_init, parse_init } from './mp4';
 import type { Init } from './mp4';
+import { end_of } from './transport';
 import type { Failure, Sink, Transport } from './transport';
 
 const keep_s = 10;              /* played data that stays in the buffer */
@@ -109,15 +110,8 @@ export class MseTransport implements Transport {
     };
 
     private on_socket_close(e: CloseEvent): void {
-        const reason = this.end_reason || e.reason;
-
-        if (reason || e.code === 1000) {
-            this.fail('ended', reason || 'The stream has ended.');
-        } else if (e.code === 4401 || e.code === 4403 || e.code === 1008) {
-            this.fail('refused', 'The permission to watch has ended.');
-        } else {
-            this.fail('network', 'The connection was lost.');
-        }
+        const end = end_of(e.code, this.end_reason || e.reason);
+        this.fail(end.kind, end.text);
     }
 
     private receive(data: ArrayBuffer | string): void {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import { Edge } from '../src/edge.ts';
+import { end_of } from '../src/transport.ts';
 import { avc_string, boxes, fragment_time, hevc_string, is_hevc, is_init, parse_init } from '../src/mp4.ts';
 
 function u32(n) {
@@ -125,4 +126,15 @@ test('a starving player grows more patient, and tightens again', () => {
         calm.starved(t);
     }
     assert.equal(calm.target_s, 0.25, 'now and then is normal');
+});
+
+test('why a stream ended, in words and for the player', () => {
+    assert.equal(end_of(4401, 'token_expired').kind, 'refused');
+    assert.equal(end_of(4410, 'device_offline').kind, 'offline');
+    assert.equal(end_of(4410, 'stalled').kind, 'ended');
+    assert.equal(end_of(1000, 'no_viewers').kind, 'ended');
+    assert.equal(end_of(4410, 'unsupported').kind, 'unsupported');
+    assert.equal(end_of(1006, '').kind, 'network');
+    assert.equal(end_of(1001, 'shutdown').kind, 'network');
+    assert.equal(end_of(4410, 'toString').text, 'toString', 'a name it does not know is shown');
 });
