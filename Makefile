@@ -249,7 +249,7 @@ $(UNIT_BIN): $(B)/t/%: $(B)/asan/obj/t/unit/%.c.o $(call aobj,$(UNIT_LIB)) $(AA)
 # what mdvr-rtc reads from strangers
 RTC_WIRE := $(filter %/stun.c %/sdp.c %/rtp.c,$(RTC_SRC))
 $(B)/t/test_rtc_wire: $(call aobj,$(RTC_WIRE))
-$(B)/t/test_rtc_wire: LIBS = -lcrypto
+$(B)/t/test_rtc_wire: LIBS = -ljansson -lcrypto
 $(B)/fuzz/fuzz_rtc: $(call fobj,$(RTC_WIRE))
 $(B)/fuzz/fuzz_rtc: LIBS = -lcrypto
 

@@ -578,7 +578,7 @@ keys(void)
         "mdvr:idem:{t}:u:k");
     KEY(mdvr_key_rate(&b, MDVR_STR("login"), MDVR_STR("10.0.0.1")),
         "mdvr:rate:{login}:10.0.0.1");
-    KEY(mdvr_key_job(&b, MDVR_STR("mail")), "mdvr:job:mail");
+    KEY(mdvr_key_job(&b, MDVR_STR("mail"), ""), "mdvr:job:{mail}");
 
     r = (mdvr_route_t) { MDVR_STR("node-a"), 63, 1234567890123 };
     KEY(mdvr_route_write(&b, &r), "node-a 63 1234567890123");
