@@ -120,7 +120,7 @@ ngx_mdvr_auth_header(const ngx_str_t *token, size_t len)
 {
     jwt_t                *jwt;
     char                  text[NGX_MDVR_TOKEN_MAX + 1];
-    const char           *kid;
+    const char           *kid, *alg;
     ngx_uint_t            i;
     ngx_mdvr_header_t    *h;
     static ngx_uint_t     next;
@@ -145,9 +145,12 @@ ngx_mdvr_auth_header(const ngx_str_t *token, size_t len)
         return NULL;
     }
 
+    /* without a key jwt_get_alg() says "none" whatever the header says */
+
+    alg = jwt_get_header(jwt, "alg");
     kid = jwt_get_header(jwt, "kid");
 
-    if (jwt_get_alg(jwt) != JWT_ALG_HS256 || kid == NULL
+    if (alg == NULL || ngx_strcmp(alg, "HS256") != 0 || kid == NULL
         || ngx_strlen(kid) != 16)
     {
         jwt_free(jwt);

@@ -302,11 +302,15 @@ ngx_mdvr_http_send(ngx_http_request_t *r, ngx_uint_t status, const char *type,
     }
 
     r->headers_out.status = status;
-    r->headers_out.content_type.data = (u_char *) type;
-    r->headers_out.content_type.len = ngx_strlen(type);
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
-    r->headers_out.content_type_lowcase = NULL;
-    r->headers_out.content_length_n = body->len;
+    r->headers_out.content_length_n = status == NGX_HTTP_NO_CONTENT
+                                      ? -1 : (off_t) body->len;
+
+    if (type) {
+        r->headers_out.content_type.data = (u_char *) type;
+        r->headers_out.content_type.len = ngx_strlen(type);
+        r->headers_out.content_type_len = r->headers_out.content_type.len;
+        r->headers_out.content_type_lowcase = NULL;
+    }
 
     if (ngx_mdvr_http_header(r, "X-Request-Id", ngx_mdvr_http_request_id(r))
         != NGX_OK)
@@ -559,6 +563,7 @@ ngx_mdvr_auth_request(ngx_http_request_t *r, uint32_t scopes,
     ngx_mdvr_http_ctx_t  *ctx;
 
     ctx = ngx_mdvr_http_ctx(r);
+    *principal = NULL;
 
     if (ctx == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

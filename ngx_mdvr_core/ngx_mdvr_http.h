@@ -56,7 +56,7 @@ ngx_int_t ngx_mdvr_http_verdict(ngx_http_request_t *r, mdvr_rc_t rc,
 ngx_int_t ngx_mdvr_http_json(ngx_http_request_t *r, ngx_uint_t status,
     const ngx_str_t *body, ngx_uint_t copy);
 
-/* Any content type; the caller has set its other headers. */
+/* Any content type, NULL for none (204); the caller has set its other headers. */
 ngx_int_t ngx_mdvr_http_send(ngx_http_request_t *r, ngx_uint_t status,
     const char *type, const ngx_str_t *body, ngx_uint_t copy);
 
@@ -74,12 +74,12 @@ ngx_int_t ngx_mdvr_http_bearer(ngx_http_request_t *r, ngx_str_t *token);
  * Who makes this request, and may it?  `scopes` are bits that all have to be
  * there (0: any valid principal).
  *
- * NGX_OK: *principal points to the request's principal.
+ * NGX_OK with *principal: the request's principal.
  * NGX_AGAIN: a look-up is under way; `done` is called with the request when
  *   it ended: call this function again, it then answers at once.  The request
  *   has been counted up (r->main->count++) and `done` finalizes it.
- * NGX_DONE...: any other value: refused and answered as problem+json; pass it
- *   on as the handler's result.
+ * *principal is NULL and not NGX_AGAIN: refused and answered as problem+json;
+ *   pass the value on as the handler's result, whatever it is (NGX_OK too).
  */
 ngx_int_t ngx_mdvr_auth_request(ngx_http_request_t *r, uint32_t scopes,
     const ngx_mdvr_principal_t **principal,
