@@ -1,0 +1,1371 @@
+
+/*
+ * The API's HTTP module: directives, and the way of a request through the checks
+ * that all routes share (the order is in ngx_http_mdvr_api.h).
+ *
+ * One context per request lives in its pool.  The content handler counts the
+ * request up once; whoever answers (ngx_http_mdvr_api_answer.c) finalizes it.
+ * Nothing here waits: a step that has to goes on in its callback.
+ */
+
+
+#include "ngx_mdvr_api/ngx_http_mdvr_api.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_limit.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
+#include "ngx_mdvr_core/ngx_mdvr_metrics.h"
+
+
+#define NGX_HTTP_MDVR_API_BASE      "/api/v1"
+#define NGX_HTTP_MDVR_API_SEGMENTS  8
+
+
+typedef struct {
+    ngx_uint_t      n;
+    ngx_str_t       part[NGX_HTTP_MDVR_API_SEGMENTS];
+} ngx_http_mdvr_api_path_t;
+
+
+typedef struct {
+    ngx_uint_t                   n;
+    ngx_http_mdvr_api_path_t    *paths;
+    ngx_str_t                   *labels;    /* "GET /devices/{id}" */
+} ngx_http_mdvr_api_table_t;
+
+
+static ngx_int_t ngx_http_mdvr_api_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_mdvr_api_log_handler(ngx_http_request_t *r);
+static void ngx_http_mdvr_api_authenticate(ngx_http_request_t *r);
+static void ngx_http_mdvr_api_enter(ngx_http_mdvr_api_ctx_t *ctx);
+static void ngx_http_mdvr_api_tenant(ngx_http_mdvr_api_ctx_t *ctx);
+static void ngx_http_mdvr_api_permit(ngx_http_mdvr_api_ctx_t *ctx);
+static void ngx_http_mdvr_api_body(ngx_http_request_t *r);
+static ngx_int_t ngx_http_mdvr_api_split(ngx_str_t *uri,
+    ngx_http_mdvr_api_path_t *path);
+static ngx_uint_t ngx_http_mdvr_api_fits(ngx_http_mdvr_api_path_t *route,
+    ngx_http_mdvr_api_path_t *path);
+static ngx_int_t ngx_http_mdvr_api_find(ngx_http_request_t *r,
+    ngx_http_mdvr_api_path_t *path, ngx_uint_t *allowed);
+static ngx_int_t ngx_http_mdvr_api_cors(ngx_http_request_t *r);
+static ngx_int_t ngx_http_mdvr_api_options(ngx_http_request_t *r,
+    ngx_uint_t allowed);
+static ngx_int_t ngx_http_mdvr_api_allow(ngx_http_request_t *r,
+    ngx_uint_t allowed);
+static ngx_int_t ngx_http_mdvr_api_args(ngx_http_mdvr_api_ctx_t *ctx);
+
+static ngx_int_t ngx_http_mdvr_api_postconfiguration(ngx_conf_t *cf);
+static void *ngx_http_mdvr_api_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_mdvr_api_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static char *ngx_http_mdvr_api_set(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_mdvr_api_rate(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+static ngx_http_mdvr_api_table_t  ngx_http_mdvr_api_table;
+
+
+static const struct {
+    ngx_uint_t   method;
+    ngx_str_t    name;
+} ngx_http_mdvr_api_methods[] = {
+    { NGX_HTTP_GET,     ngx_string("GET") },
+    { NGX_HTTP_POST,    ngx_string("POST") },
+    { NGX_HTTP_PUT,     ngx_string("PUT") },
+    { NGX_HTTP_PATCH,   ngx_string("PATCH") },
+    { NGX_HTTP_DELETE,  ngx_string("DELETE") }
+};
+
+#define NGX_HTTP_MDVR_API_METHODS                                             \
+    (sizeof(ngx_http_mdvr_api_methods) / sizeof(ngx_http_mdvr_api_methods[0]))
+
+
+static ngx_command_t  ngx_http_mdvr_api_commands[] = {
+
+    { ngx_string("mdvr_api"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_mdvr_api_set,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("mdvr_login_rate"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_mdvr_api_loc_conf_t, login_rate),
+      NULL },
+
+    { ngx_string("mdvr_login_failures"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_mdvr_api_loc_conf_t, login_failures),
+      NULL },
+
+    { ngx_string("mdvr_api_rate"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_mdvr_api_rate,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("mdvr_access_ttl"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_sec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_mdvr_api_loc_conf_t, access_ttl),
+      NULL },
+
+    { ngx_string("mdvr_refresh_ttl"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_sec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_mdvr_api_loc_conf_t, refresh_ttl),
+      NULL },
+
+    { ngx_string("mdvr_stream_ttl"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_sec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_mdvr_api_loc_conf_t, stream_ttl),
+      NULL },
+
+    { ngx_string("mdvr_api_db_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_mdvr_api_loc_conf_t, db_timeout),
+      NULL },
+
+    { ngx_string("mdvr_command_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_mdvr_api_loc_conf_t, command_timeout),
+      NULL },
+
+    { ngx_string("mdvr_password_queue"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_mdvr_api_loc_conf_t, password_queue),
+      NULL },
+
+    { ngx_string("mdvr_password_pool"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_mdvr_api_loc_conf_t, password_pool_name),
+      NULL },
+
+    { ngx_string("mdvr_cors"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_conf_set_str_array_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_mdvr_api_loc_conf_t, cors),
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_mdvr_api_module_ctx = {
+    NULL,                                  /* preconfiguration */
+    ngx_http_mdvr_api_postconfiguration,   /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_mdvr_api_create_loc_conf,     /* create location configuration */
+    ngx_http_mdvr_api_merge_loc_conf       /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_mdvr_api_module = {
+    NGX_MODULE_V1,
+    &ngx_http_mdvr_api_module_ctx,         /* module context */
+    ngx_http_mdvr_api_commands,            /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_int_t
+ngx_http_mdvr_api_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                       n;
+    ngx_uint_t                      allowed, i, id;
+    ngx_http_mdvr_api_ctx_t        *ctx;
+    ngx_http_mdvr_api_path_t        path;
+    const ngx_http_mdvr_api_route_t  *route;
+
+    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_mdvr_api_ctx_t));
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->request = r;
+    ngx_http_set_ctx(r, ctx, ngx_http_mdvr_api_module);
+
+    if (ngx_http_mdvr_api_cors(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    n = ngx_http_mdvr_api_find(r, &path, &allowed);
+
+    if (n == NGX_DECLINED) {
+
+        if (allowed && r->method == NGX_HTTP_OPTIONS) {
+            return ngx_http_mdvr_api_options(r, allowed);
+        }
+
+        if (ngx_http_discard_request_body(r) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        if (allowed == 0) {
+            return ngx_mdvr_http_problem(r, NGX_HTTP_NOT_FOUND, "not_found",
+                                         "there is nothing at this address");
+        }
+
+        if (ngx_http_mdvr_api_allow(r, allowed) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return ngx_mdvr_http_problem(r, NGX_HTTP_NOT_ALLOWED,
+                                     "method_not_allowed", NULL);
+    }
+
+    route = &ngx_http_mdvr_api_routes[n];
+    ctx->route = route;
+
+    for (i = 0, id = 0; i < path.n; i++) {
+        if (ngx_http_mdvr_api_table.paths[n].part[i].data[0] == '{') {
+            ctx->ids[id++] = path.part[i];
+        }
+    }
+
+    r->main->count++;
+
+    if (route->scope & API_PUBLIC) {
+        ngx_http_mdvr_api_permit(ctx);
+
+    } else {
+        ngx_http_mdvr_api_authenticate(r);
+    }
+
+    return NGX_DONE;
+}
+
+
+/* again after a look-up: a second call of ngx_mdvr_auth_request() answers at once */
+
+static void
+ngx_http_mdvr_api_authenticate(ngx_http_request_t *r)
+{
+    ngx_int_t                     rc;
+    ngx_http_mdvr_api_ctx_t      *ctx;
+    const ngx_mdvr_principal_t   *principal;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_mdvr_api_module);
+
+    rc = ngx_mdvr_auth_request(r, 0, &principal,
+                               ngx_http_mdvr_api_authenticate);
+
+    if (rc == NGX_AGAIN) {
+        /* counted up there; this way in ends with that count */
+        r->main->count--;
+        return;
+    }
+
+    if (principal == NULL) {
+        ngx_http_finalize_request(r, rc);
+        return;
+    }
+
+    ctx->principal = *principal;
+    ngx_http_mdvr_api_enter(ctx);
+}
+
+
+static void
+ngx_http_mdvr_api_enter(ngx_http_mdvr_api_ctx_t *ctx)
+{
+    ngx_str_t                       who, *header;
+    ngx_uint_t                      wait;
+    ngx_mdvr_uuid_t                 tenant;
+    ngx_http_request_t             *r;
+    ngx_mdvr_principal_t           *p;
+    ngx_http_mdvr_api_loc_conf_t   *conf;
+
+    r = ctx->request;
+    p = &ctx->principal;
+    conf = ngx_http_mdvr_api_conf(ctx);
+
+    ctx->user = ngx_http_mdvr_api_uuid_text(r->pool,
+                                            p->api_key ? &p->session
+                                                       : &p->user);
+    ctx->role.data = (u_char *) mdvr_role_name(p->role);
+    ctx->role.len = ngx_strlen(ctx->role.data);
+
+    who = ctx->user;
+    wait = ngx_http_mdvr_api_limit_bucket(&who, conf->user_rate,
+                                          conf->user_burst);
+    if (wait) {
+        ngx_mdvr_refusal("user_rate");
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_TOO_MANY_REQUESTS,
+                                  "rate_limited", "too many requests", wait);
+        return;
+    }
+
+    if (p->has_tenant) {
+        ctx->tenant = ngx_http_mdvr_api_uuid_text(r->pool, &p->tenant);
+    }
+
+    header = ngx_mdvr_http_find(r, "x-tenant-id");
+
+    if (header == NULL
+        || (ctx->route->flags & API_ACCOUNT)
+        || (ctx->route->scope & API_PLATFORM))
+    {
+        ngx_http_mdvr_api_permit(ctx);
+        return;
+    }
+
+    if (ngx_mdvr_uuid_parse(header, &tenant) != NGX_OK) {
+        ngx_http_mdvr_api_invalid_field(ctx, "invalid_value", "X-Tenant-Id",
+                                        "is not a UUID");
+        return;
+    }
+
+    if (p->has_tenant && ngx_mdvr_uuid_equal(&tenant, &p->tenant)) {
+        ngx_http_mdvr_api_permit(ctx);
+        return;
+    }
+
+    if (p->role != MDVR_ROLE_SUPER_ADMIN || p->api_key) {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_NOT_FOUND, "not_found",
+                                  "there is no such tenant", 0);
+        return;
+    }
+
+    ctx->tenant = ngx_http_mdvr_api_uuid_text(r->pool, &tenant);
+    ngx_http_mdvr_api_tenant(ctx);
+}
+
+
+static void
+ngx_http_mdvr_api_tenant_done(ngx_http_mdvr_api_ctx_t *ctx,
+    const ngx_mdvr_pg_rows_t *rows)
+{
+    if (ngx_mdvr_pg_nrows(rows) == 0) {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_NOT_FOUND, "not_found",
+                                  "there is no such tenant", 0);
+        return;
+    }
+
+    ngx_http_mdvr_api_permit(ctx);
+}
+
+
+/* a super admin steps into another tenant: it must exist, and the step is seen */
+
+static void
+ngx_http_mdvr_api_tenant(ngx_http_mdvr_api_ctx_t *ctx)
+{
+    ngx_str_t  bind[2];
+
+    if (ctx->request->method == NGX_HTTP_GET
+        || ctx->request->method == NGX_HTTP_HEAD)
+    {
+        ngx_http_mdvr_api_query(ctx,
+            "select 1 from mdvr.tenant"
+            " where id = $1::uuid and status <> 'deleted'",
+            "$tenant", NULL, ngx_http_mdvr_api_tenant_done);
+        return;
+    }
+
+    bind[0] = ctx->request->method_name;
+    bind[1] = ctx->request->uri;
+
+    ngx_http_mdvr_api_query(ctx,
+        "select 1 from mdvr.tenant,"
+        " lateral (select mdvr.audit_append(id, $2::uuid, $3::uuid, $4,"
+        "          'tenant.act', 'tenant', id::text,"
+        "          jsonb_build_object('method', $6::text, 'path', $7::text),"
+        "          $5)) a"
+        " where id = $1::uuid and status <> 'deleted'",
+        API_WHO ",@0,@1", bind, ngx_http_mdvr_api_tenant_done);
+}
+
+
+/* 403, ids, query, then the body if there is one to read */
+
+static void
+ngx_http_mdvr_api_permit(ngx_http_mdvr_api_ctx_t *ctx)
+{
+    uint32_t                          scope;
+    ngx_int_t                         rc;
+    ngx_uint_t                        i;
+    ngx_http_request_t               *r;
+    ngx_mdvr_principal_t             *p;
+    const ngx_http_mdvr_api_route_t  *route;
+
+    r = ctx->request;
+    p = &ctx->principal;
+    route = ctx->route;
+    scope = route->scope;
+
+    if (!(scope & (API_PUBLIC|API_ANY))) {
+
+        if (((scope & API_PLATFORM)
+             && (p->role != MDVR_ROLE_SUPER_ADMIN || p->api_key))
+            || (scope & ~API_PLATFORM & ~p->scopes))
+        {
+            ngx_http_mdvr_api_problem(ctx, NGX_HTTP_FORBIDDEN, "forbidden",
+                                      "your role does not permit this", 0);
+            return;
+        }
+    }
+
+    if ((route->flags & API_NO_KEY) && p->api_key) {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_FORBIDDEN, "forbidden",
+                                  "an API key cannot do this", 0);
+        return;
+    }
+
+    for (i = 0; i < NGX_HTTP_MDVR_API_IDS && ctx->ids[i].len; i++) {
+        if (!ngx_http_mdvr_api_is_uuid((char *) ctx->ids[i].data,
+                                       ctx->ids[i].len))
+        {
+            ngx_http_mdvr_api_problem(ctx, NGX_HTTP_NOT_FOUND, "not_found",
+                                      NULL, 0);
+            return;
+        }
+    }
+
+    if ((route->flags & API_AS_TENANT)
+        || ((route->flags & API_OWN_TENANT)
+            && p->role == MDVR_ROLE_SUPER_ADMIN && !p->api_key))
+    {
+        ctx->tenant = ctx->ids[0];
+
+    } else if ((route->flags & API_OWN_TENANT)
+               && ngx_strncasecmp(ctx->tenant.data, ctx->ids[0].data,
+                                  ctx->ids[0].len) != 0)
+    {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_NOT_FOUND, "not_found", NULL,
+                                  0);
+        return;
+    }
+
+    if (ngx_http_mdvr_api_args(ctx) != NGX_OK) {
+        return;
+    }
+
+    if (r->headers_in.content_length_n > NGX_HTTP_MDVR_API_BODY_MAX
+        && !(route->flags & API_RAW_BODY))
+    {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                  "too_large", "the body exceeds 1 MiB", 0);
+        return;
+    }
+
+    if (route->flags & API_RAW_BODY) {
+        ngx_http_mdvr_api_idem_begin(ctx);
+        return;
+    }
+
+    r->request_body_in_single_buf = 1;
+
+    rc = ngx_http_read_client_request_body(r, ngx_http_mdvr_api_body);
+
+    /* it has counted the request up once more; our own count goes */
+
+    ngx_http_finalize_request(r, rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc
+                                                                 : NGX_DONE);
+}
+
+
+static ngx_int_t
+ngx_http_mdvr_api_collect(ngx_http_request_t *r, ngx_str_t *text)
+{
+    u_char       *p;
+    size_t        len;
+    ssize_t       n;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    ngx_str_null(text);
+
+    if (r->request_body == NULL) {
+        return NGX_OK;
+    }
+
+    len = 0;
+
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+        len += ngx_buf_size(cl->buf);
+    }
+
+    if (len > NGX_HTTP_MDVR_API_BODY_MAX) {
+        return NGX_DECLINED;
+    }
+
+    cl = r->request_body->bufs;
+
+    if (cl && cl->next == NULL && ngx_buf_in_memory(cl->buf)) {
+        text->data = cl->buf->pos;
+        text->len = len;
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, len + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    text->data = p;
+    text->len = len;
+
+    for ( /* void */ ; cl; cl = cl->next) {
+        b = cl->buf;
+
+        if (ngx_buf_in_memory(b)) {
+            p = ngx_cpymem(p, b->pos, b->last - b->pos);
+
+        } else {
+            /* what nginx has just written: at most 1 MiB, in the page cache */
+            n = ngx_read_file(b->file, p, b->file_last - b->file_pos,
+                              b->file_pos);
+            if (n != b->file_last - b->file_pos) {
+                return NGX_ERROR;
+            }
+
+            p += n;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_mdvr_api_free_json(void *data)
+{
+    json_decref(data);
+}
+
+
+static ngx_uint_t
+ngx_http_mdvr_api_is_json(ngx_http_request_t *r)
+{
+    size_t      len;
+    ngx_str_t  *type;
+
+    static const char  json[] = "application/json";
+
+    if (r->headers_in.content_type == NULL) {
+        return 0;
+    }
+
+    type = &r->headers_in.content_type->value;
+    len = sizeof(json) - 1;
+
+    return type->len >= len
+           && ngx_strncasecmp(type->data, (u_char *) json, len) == 0
+           && (type->len == len || type->data[len] == ';'
+               || type->data[len] == ' ');
+}
+
+
+static void
+ngx_http_mdvr_api_body(ngx_http_request_t *r)
+{
+    char                             *dump;
+    ngx_str_t                         text;
+    ngx_int_t                         rc;
+    const char                       *code, *detail;
+    ngx_pool_cleanup_t               *cln;
+    ngx_http_mdvr_api_ctx_t          *ctx;
+    ngx_http_mdvr_api_errors_t        errors;
+    const ngx_http_mdvr_api_route_t  *route;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_mdvr_api_module);
+    route = ctx->route;
+
+    rc = ngx_http_mdvr_api_collect(r, &text);
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                  "too_large", "the body exceeds 1 MiB", 0);
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                  "internal", NULL, 0);
+        return;
+    }
+
+    if (text.len == 0) {
+
+        if (route->body == NULL || (route->flags & API_BODY_OPT)) {
+            ngx_http_mdvr_api_idem_begin(ctx);
+            return;
+        }
+
+        ngx_http_mdvr_api_problem(ctx, 400, "malformed_json",
+                                  "a JSON body is required", 0);
+        return;
+    }
+
+    if (route->body == NULL) {
+
+        if (r->method == NGX_HTTP_GET || r->method == NGX_HTTP_HEAD) {
+            ngx_http_mdvr_api_idem_begin(ctx);
+            return;
+        }
+    }
+
+    if (!ngx_http_mdvr_api_is_json(r)) {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
+                                  "unsupported_media_type",
+                                  "the body must be application/json", 0);
+        return;
+    }
+
+    ctx->body = ngx_http_mdvr_api_parse((char *) text.data, text.len, &code,
+                                        &detail);
+    if (ctx->body == NULL) {
+        ngx_http_mdvr_api_problem(ctx,
+                                  code[0] == 'm' ? 400
+                                                 : 422,
+                                  code, detail, 0);
+        return;
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, 0);
+    if (cln == NULL) {
+        json_decref(ctx->body);
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                  "internal", NULL, 0);
+        return;
+    }
+
+    cln->handler = ngx_http_mdvr_api_free_json;
+    cln->data = ctx->body;
+
+    ngx_memzero(&errors, sizeof(errors));
+
+    if (route->body) {
+        (void) ngx_http_mdvr_api_check(route->body, ctx->body, "", &errors);
+
+    } else if (!json_is_object(ctx->body) || json_object_size(ctx->body)) {
+        ngx_http_mdvr_api_error(&errors, "unknown_field", "", "",
+                                "this request takes no fields");
+    }
+
+    if (errors.list) {
+        ngx_http_mdvr_api_invalid(ctx, &errors);
+        return;
+    }
+
+    dump = json_dumps(ctx->body, JSON_COMPACT);
+    if (dump == NULL) {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                  "internal", NULL, 0);
+        return;
+    }
+
+    ctx->text = ngx_http_mdvr_api_dup(r->pool, dump, ngx_strlen(dump));
+    free(dump);
+
+    ngx_http_mdvr_api_idem_begin(ctx);
+}
+
+
+void
+ngx_http_mdvr_api_run(ngx_http_mdvr_api_ctx_t *ctx)
+{
+    size_t                             len;
+    ngx_str_t                         *accept;
+    const ngx_http_mdvr_api_route_t   *route;
+    const ngx_http_mdvr_api_export_t  *export;
+
+    route = ctx->route;
+
+    if (route->handler) {
+        route->handler(ctx);
+        return;
+    }
+
+    accept = route->exports ? ngx_mdvr_http_find(ctx->request, "accept")
+                            : NULL;
+    if (accept) {
+        for (export = route->exports; export->type; export++) {
+            len = ngx_strlen(export->type);
+
+            if (ngx_strlcasestrn(accept->data, accept->data + accept->len,
+                                 (u_char *) export->type, len - 1))
+            {
+                ctx->type = export->type;
+                ngx_http_mdvr_api_select(ctx, export->sql, route->params, NULL);
+                return;
+            }
+        }
+    }
+
+    ngx_http_mdvr_api_select(ctx, route->sql, route->params, NULL);
+}
+
+
+/* --- paths and methods ------------------------------------------------------ */
+
+static ngx_int_t
+ngx_http_mdvr_api_split(ngx_str_t *uri, ngx_http_mdvr_api_path_t *path)
+{
+    u_char  *p, *last;
+
+    p = uri->data;
+    last = p + uri->len;
+    path->n = 0;
+
+    while (p < last) {
+
+        if (*p++ != '/' || path->n == NGX_HTTP_MDVR_API_SEGMENTS) {
+            return NGX_ERROR;
+        }
+
+        path->part[path->n].data = p;
+
+        while (p < last && *p != '/') {
+            p++;
+        }
+
+        path->part[path->n].len = p - path->part[path->n].data;
+
+        if (path->part[path->n].len == 0) {
+            return NGX_ERROR;
+        }
+
+        path->n++;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_mdvr_api_fits(ngx_http_mdvr_api_path_t *route,
+    ngx_http_mdvr_api_path_t *path)
+{
+    ngx_uint_t  i;
+
+    if (route->n != path->n) {
+        return 0;
+    }
+
+    for (i = 0; i < path->n; i++) {
+        if (route->part[i].data[0] != '{'
+            && (route->part[i].len != path->part[i].len
+                || ngx_memcmp(route->part[i].data, path->part[i].data,
+                              path->part[i].len) != 0))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/*
+ * The row of a request.  NGX_DECLINED: none; *allowed has the methods that the
+ * path would have.  Rows with words ("/devices/pending") stand before those
+ * with ids in the table.
+ */
+
+static ngx_int_t
+ngx_http_mdvr_api_find(ngx_http_request_t *r, ngx_http_mdvr_api_path_t *path,
+    ngx_uint_t *allowed)
+{
+    ngx_str_t   uri;
+    ngx_uint_t  i, method, words;
+
+    *allowed = 0;
+
+    if (r->uri.len < sizeof(NGX_HTTP_MDVR_API_BASE)
+        || ngx_memcmp(r->uri.data, NGX_HTTP_MDVR_API_BASE,
+                      sizeof(NGX_HTTP_MDVR_API_BASE) - 1) != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    uri.data = r->uri.data + sizeof(NGX_HTTP_MDVR_API_BASE) - 1;
+    uri.len = r->uri.len - (sizeof(NGX_HTTP_MDVR_API_BASE) - 1);
+
+    if (ngx_http_mdvr_api_split(&uri, path) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    method = r->method == NGX_HTTP_HEAD ? NGX_HTTP_GET : r->method;
+    words = 0;
+
+    for (i = 0; i < ngx_http_mdvr_api_table.n; i++) {
+
+        if (!ngx_http_mdvr_api_fits(&ngx_http_mdvr_api_table.paths[i], path)) {
+            continue;
+        }
+
+        /* "/devices/pending" must not be taken for a device by other methods */
+
+        if (words && ngx_strchr(ngx_http_mdvr_api_routes[i].path, '{')
+            && ngx_strcmp(ngx_http_mdvr_api_routes[i].path,
+                          ngx_http_mdvr_api_routes[words - 1].path) != 0)
+        {
+            break;
+        }
+
+        words = i + 1;
+
+        if (ngx_http_mdvr_api_routes[i].method == method) {
+            return i;
+        }
+
+        *allowed |= ngx_http_mdvr_api_routes[i].method;
+    }
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_http_mdvr_api_allow(ngx_http_request_t *r, ngx_uint_t allowed)
+{
+    u_char      *p;
+    ngx_str_t    value;
+    ngx_uint_t   i;
+
+    value.data = ngx_pnalloc(r->pool, 64);
+    if (value.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = value.data;
+
+    for (i = 0; i < NGX_HTTP_MDVR_API_METHODS; i++) {
+        if (allowed & ngx_http_mdvr_api_methods[i].method) {
+            if (p != value.data) {
+                *p++ = ',';
+                *p++ = ' ';
+            }
+
+            p = ngx_cpymem(p, ngx_http_mdvr_api_methods[i].name.data,
+                           ngx_http_mdvr_api_methods[i].name.len);
+        }
+    }
+
+    if (allowed & NGX_HTTP_GET) {
+        p = ngx_cpymem(p, ", HEAD", 6);
+    }
+
+    p = ngx_cpymem(p, ", OPTIONS", 9);
+
+    value.len = p - value.data;
+
+    return ngx_mdvr_http_header(r, "Allow", &value);
+}
+
+
+static ngx_int_t
+ngx_http_mdvr_api_options(ngx_http_request_t *r, ngx_uint_t allowed)
+{
+    ngx_str_t  empty = ngx_null_string;
+
+    if (ngx_http_discard_request_body(r) != NGX_OK
+        || ngx_http_mdvr_api_allow(r, allowed) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_mdvr_http_send(r, NGX_HTTP_NO_CONTENT, NULL, &empty, 0);
+}
+
+
+/* Only origins that the operator listed are answered; cookies are never used. */
+
+static ngx_int_t
+ngx_http_mdvr_api_cors(ngx_http_request_t *r)
+{
+    ngx_str_t                      *origin, *allowed;
+    ngx_uint_t                      i, n;
+    ngx_http_mdvr_api_loc_conf_t   *conf;
+
+    static const struct {
+        const char  *name;
+        ngx_str_t    value;
+    } headers[] = {
+        { "Vary", ngx_string("Origin") },
+        { "Access-Control-Allow-Methods",
+          ngx_string("GET, POST, PUT, PATCH, DELETE") },
+        { "Access-Control-Allow-Headers",
+          ngx_string("Authorization, Content-Type, Idempotency-Key, "
+                     "X-Request-Id, X-Tenant-Id, traceparent") },
+        { "Access-Control-Expose-Headers",
+          ngx_string("X-Request-Id, Retry-After, Link") },
+        { "Access-Control-Max-Age", ngx_string("600") }
+    };
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_mdvr_api_module);
+
+    if (conf->cors == NULL) {
+        return NGX_OK;
+    }
+
+    origin = ngx_mdvr_http_find(r, "origin");
+
+    if (origin == NULL) {
+        return NGX_OK;
+    }
+
+    allowed = conf->cors->elts;
+
+    for (i = 0; i < conf->cors->nelts; i++) {
+
+        if (allowed[i].len == origin->len
+            && ngx_strncmp(allowed[i].data, origin->data, origin->len) == 0)
+        {
+            if (ngx_mdvr_http_header(r, "Access-Control-Allow-Origin", origin)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            for (n = 0; n < sizeof(headers) / sizeof(headers[0]); n++) {
+                if (ngx_mdvr_http_header(r, headers[n].name,
+                                         &headers[n].value)
+                    != NGX_OK)
+                {
+                    return NGX_ERROR;
+                }
+            }
+
+            return NGX_OK;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* --- the query string -------------------------------------------------------- */
+
+static ngx_uint_t
+ngx_http_mdvr_api_listed(const char *list, const char *name)
+{
+    size_t       len;
+    const char  *p;
+
+    if (list == NULL) {
+        return 0;
+    }
+
+    len = ngx_strlen(name);
+
+    for (p = list; *p; p++) {
+        if (ngx_strncmp(p, name, len) == 0 && (p[len] == ',' || !p[len])) {
+            return 1;
+        }
+
+        p = strchr(p, ',');
+        if (p == NULL) {
+            break;
+        }
+    }
+
+    return 0;
+}
+
+
+static void
+ngx_http_mdvr_api_decode(ngx_http_request_t *r, u_char *p, size_t len,
+    ngx_str_t *out)
+{
+    u_char  *dst, *src, *c;
+
+    out->data = ngx_pnalloc(r->pool, len + 1);
+    if (out->data == NULL) {
+        out->len = 0;
+        return;
+    }
+
+    ngx_memcpy(out->data, p, len);
+
+    for (c = out->data; c < out->data + len; c++) {
+        if (*c == '+') {
+            *c = ' ';
+        }
+    }
+
+    dst = out->data;
+    src = out->data;
+    ngx_unescape_uri(&dst, &src, len, 0);
+
+    out->len = dst - out->data;
+    out->data[out->len] = '\0';
+}
+
+
+/* NGX_ERROR: answered */
+
+static ngx_int_t
+ngx_http_mdvr_api_args(ngx_http_mdvr_api_ctx_t *ctx)
+{
+    u_char                           *p, *last, *end, *eq;
+    ngx_str_t                         name, value;
+    ngx_uint_t                        i;
+    const char                       *wrong, *code;
+    ngx_http_request_t               *r;
+    ngx_http_mdvr_api_errors_t        errors;
+    const ngx_http_mdvr_api_field_t  *f;
+
+    r = ctx->request;
+    ngx_memzero(&errors, sizeof(errors));
+
+    p = r->args.data;
+    last = p + r->args.len;
+
+    for ( /* void */ ; p < last; p = end + 1) {
+
+        end = ngx_strlchr(p, last, '&');
+        if (end == NULL) {
+            end = last;
+        }
+
+        if (end == p) {
+            continue;
+        }
+
+        eq = ngx_strlchr(p, end, '=');
+        if (eq == NULL) {
+            eq = end;
+        }
+
+        ngx_http_mdvr_api_decode(r, p, eq - p, &name);
+        ngx_http_mdvr_api_decode(r, eq < end ? eq + 1 : end,
+                                 eq < end ? end - eq - 1 : 0, &value);
+
+        if (name.data == NULL || value.data == NULL) {
+            ngx_http_mdvr_api_problem(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                      "internal", NULL, 0);
+            return NGX_ERROR;
+        }
+
+        f = ngx_http_mdvr_api_query_fields;
+
+        for (i = 0; f[i].name; i++) {
+            if (ngx_strcmp(f[i].name, name.data) == 0
+                && ngx_strlen(f[i].name) == name.len)
+            {
+                break;
+            }
+        }
+
+        if (f[i].name == NULL
+            || !ngx_http_mdvr_api_listed(ctx->route->query, f[i].name))
+        {
+            ngx_http_mdvr_api_error(&errors, "unknown_parameter", "",
+                                    (char *) name.data,
+                                    "is not a known parameter");
+            continue;
+        }
+
+        if (ctx->args[i].data) {
+            ngx_http_mdvr_api_error(&errors, "duplicate_parameter", "",
+                                    f[i].name, "is given twice");
+            continue;
+        }
+
+        wrong = ngx_http_mdvr_api_check_text(&f[i], (char *) value.data,
+                                             value.len, &code);
+        if (wrong) {
+            ngx_http_mdvr_api_error(&errors, code, "", f[i].name, wrong);
+            continue;
+        }
+
+        ctx->args[i] = value;
+    }
+
+    if (errors.list) {
+        ngx_http_mdvr_api_invalid(ctx, &errors);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_str_t *
+ngx_http_mdvr_api_arg(ngx_http_mdvr_api_ctx_t *ctx, const char *name)
+{
+    ngx_uint_t  i;
+
+    static ngx_str_t  absent = ngx_null_string;
+
+    for (i = 0; ngx_http_mdvr_api_query_fields[i].name; i++) {
+        if (ngx_strcmp(ngx_http_mdvr_api_query_fields[i].name, name) == 0) {
+            return &ctx->args[i];
+        }
+    }
+
+    return &absent;
+}
+
+
+/* --- numbers ------------------------------------------------------------------ */
+
+static ngx_int_t
+ngx_http_mdvr_api_log_handler(ngx_http_request_t *r)
+{
+    ngx_str_t                      *label;
+    ngx_uint_t                      status;
+    ngx_time_t                     *tp;
+    ngx_msec_int_t                  ms;
+    ngx_http_mdvr_api_ctx_t        *ctx;
+    ngx_http_mdvr_api_loc_conf_t   *conf;
+
+    static ngx_str_t  other = ngx_string("other");
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_mdvr_api_module);
+
+    if (!conf->enable) {
+        return NGX_OK;
+    }
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_mdvr_api_module);
+
+    label = ctx && ctx->route
+            ? &ngx_http_mdvr_api_table.labels[ctx->route
+                                              - ngx_http_mdvr_api_routes]
+            : &other;
+
+    status = r->err_status ? r->err_status : r->headers_out.status;
+
+    tp = ngx_timeofday();
+    ms = (ngx_msec_int_t) ((tp->sec - r->start_sec) * 1000
+                           + (tp->msec - r->start_msec));
+
+    ngx_mdvr_metric_http(label, status, ngx_max(ms, 0));
+
+    return NGX_OK;
+}
+
+
+/* --- configuration --------------------------------------------------------------- */
+
+static ngx_int_t
+ngx_http_mdvr_api_postconfiguration(ngx_conf_t *cf)
+{
+    u_char                           *p;
+    ngx_str_t                         path;
+    ngx_uint_t                        i, m, n;
+    ngx_http_handler_pt              *h;
+    ngx_http_mdvr_api_table_t        *t;
+    ngx_http_core_main_conf_t        *cmcf;
+    const ngx_http_mdvr_api_route_t  *route;
+
+    t = &ngx_http_mdvr_api_table;
+
+    for (n = 0; ngx_http_mdvr_api_routes[n].method; n++) { /* void */ }
+
+    t->n = n;
+    t->paths = ngx_pcalloc(cf->pool, n * sizeof(ngx_http_mdvr_api_path_t));
+    t->labels = ngx_pcalloc(cf->pool, n * sizeof(ngx_str_t));
+
+    if (t->paths == NULL || t->labels == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+        route = &ngx_http_mdvr_api_routes[i];
+
+        path.data = (u_char *) route->path;
+        path.len = ngx_strlen(route->path);
+
+        if (ngx_http_mdvr_api_split(&path, &t->paths[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        p = ngx_pnalloc(cf->pool, path.len + sizeof("DELETE "));
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        t->labels[i].data = p;
+
+        for (m = 0; m < NGX_HTTP_MDVR_API_METHODS; m++) {
+            if (ngx_http_mdvr_api_methods[m].method == route->method) {
+                p = ngx_cpymem(p, ngx_http_mdvr_api_methods[m].name.data,
+                               ngx_http_mdvr_api_methods[m].name.len);
+            }
+        }
+
+        *p++ = ' ';
+        p = ngx_cpymem(p, path.data, path.len);
+
+        t->labels[i].len = p - t->labels[i].data;
+    }
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_mdvr_api_log_handler;
+
+    return NGX_OK;
+}
+
+
+static void *
+ngx_http_mdvr_api_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_mdvr_api_loc_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_mdvr_api_loc_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    conf->login_rate = NGX_CONF_UNSET_UINT;
+    conf->login_failures = NGX_CONF_UNSET_UINT;
+    conf->user_rate = NGX_CONF_UNSET_UINT;
+    conf->user_burst = NGX_CONF_UNSET_UINT;
+    conf->access_ttl = NGX_CONF_UNSET;
+    conf->refresh_ttl = NGX_CONF_UNSET;
+    conf->stream_ttl = NGX_CONF_UNSET;
+    conf->db_timeout = NGX_CONF_UNSET_MSEC;
+    conf->command_timeout = NGX_CONF_UNSET_MSEC;
+    conf->password_queue = NGX_CONF_UNSET_UINT;
+    conf->cors = NGX_CONF_UNSET_PTR;
+
+    return conf;
+}
+
+
+static char *
+ngx_http_mdvr_api_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_mdvr_api_loc_conf_t  *prev = parent;
+    ngx_http_mdvr_api_loc_conf_t  *conf = child;
+
+    ngx_conf_merge_uint_value(conf->login_rate, prev->login_rate, 10);
+    ngx_conf_merge_uint_value(conf->login_failures, prev->login_failures, 5);
+    ngx_conf_merge_uint_value(conf->user_rate, prev->user_rate, 50);
+    ngx_conf_merge_uint_value(conf->user_burst, prev->user_burst, 100);
+    ngx_conf_merge_value(conf->access_ttl, prev->access_ttl, 900);
+    ngx_conf_merge_value(conf->refresh_ttl, prev->refresh_ttl, 2592000);
+    ngx_conf_merge_value(conf->stream_ttl, prev->stream_ttl, 600);
+    ngx_conf_merge_msec_value(conf->db_timeout, prev->db_timeout, 5000);
+    ngx_conf_merge_msec_value(conf->command_timeout, prev->command_timeout,
+                              15000);
+    ngx_conf_merge_uint_value(conf->password_queue, prev->password_queue, 8);
+    ngx_conf_merge_str_value(conf->password_pool_name,
+                             prev->password_pool_name, "default");
+    ngx_conf_merge_ptr_value(conf->cors, prev->cors, NULL);
+
+    if (conf->enable) {
+        conf->password_pool = ngx_thread_pool_add(cf,
+                                                  &conf->password_pool_name);
+        if (conf->password_pool == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        if (ngx_http_mdvr_api_limit_init(cf, 1024 * 1024) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_mdvr_api_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_mdvr_api_loc_conf_t  *lcf = conf;
+
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (lcf->enable) {
+        return "is duplicate";
+    }
+
+    lcf->enable = 1;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf->handler = ngx_http_mdvr_api_handler;
+
+    return NGX_CONF_OK;
+}
+
+
+/* mdvr_api_rate 50 [burst=100] | 0 */
+
+static char *
+ngx_http_mdvr_api_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_mdvr_api_loc_conf_t  *lcf = conf;
+
+    ngx_int_t   n;
+    ngx_str_t  *value;
+
+    if (lcf->user_rate != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    n = ngx_atoi(value[1].data, value[1].len);
+    if (n == NGX_ERROR || n > 100000) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid rate \"%V\" in \"%V\": it must be between "
+                           "0 and 100000 requests per second",
+                           &value[1], &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    lcf->user_rate = n;
+
+    if (cf->args->nelts == 3) {
+
+        if (value[2].len < 7 || ngx_strncmp(value[2].data, "burst=", 6) != 0
+            || (n = ngx_atoi(value[2].data + 6, value[2].len - 6)) == NGX_ERROR
+            || n > 1000000)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" in \"%V\": it must be "
+                               "burst= and a number up to 1000000",
+                               &value[2], &cmd->name);
+            return NGX_CONF_ERROR;
+        }
+
+        lcf->user_burst = n;
+    }
+
+    return NGX_CONF_OK;
+}
