@@ -7,6 +7,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "mdvr/domain/keys.h"
 #include "ngx_mdvr_core/ngx_mdvr_peer.h"
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
 
@@ -77,7 +78,8 @@ ngx_mdvr_peer_find(ngx_pool_t *pool, const ngx_str_t *node, ngx_str_t *url,
     ngx_mdvr_peer_pt done, void *data)
 {
     size_t                 lens[2];
-    u_char                *p, key[64];
+    u_char                 key[64];
+    mdvr_buf_t             b;
     const char            *argv[2];
     ngx_mdvr_peer_t       *peer;
     ngx_mdvr_peer_call_t  *call;
@@ -107,12 +109,13 @@ ngx_mdvr_peer_find(ngx_pool_t *pool, const ngx_str_t *node, ngx_str_t *url,
     call->name_len = node->len;
     ngx_memcpy(call->name, node->data, node->len);
 
-    p = ngx_slprintf(key, key + sizeof(key), "mdvr:node:%V", node);
+    b = mdvr_buf(key, sizeof(key));
+    mdvr_key_node(&b, mdvr_str(node->data, node->len));
 
     argv[0] = "GET";
     lens[0] = 3;
     argv[1] = (char *) key;
-    lens[1] = p - key;
+    lens[1] = b.len;
 
     if (ngx_mdvr_redis_command(pool, 3000, 2, argv, lens, ngx_mdvr_peer_found,
                                call)
@@ -158,19 +161,21 @@ void
 ngx_mdvr_peer_announce(ngx_mdvr_core_conf_t *conf)
 {
     size_t       lens[5];
-    u_char      *p, key[64];
+    u_char       key[64];
+    mdvr_buf_t   b;
     const char  *argv[5];
 
     if (conf->node.len == 0 || conf->node_url.len == 0) {
         return;
     }
 
-    p = ngx_slprintf(key, key + sizeof(key), "mdvr:node:%V", &conf->node);
+    b = mdvr_buf(key, sizeof(key));
+    mdvr_key_node(&b, mdvr_str(conf->node.data, conf->node.len));
 
     argv[0] = "SET";
     lens[0] = 3;
     argv[1] = (char *) key;
-    lens[1] = p - key;
+    lens[1] = b.len;
     argv[2] = (char *) conf->node_url.data;
     lens[2] = conf->node_url.len;
     argv[3] = "EX";

@@ -102,6 +102,14 @@ mdvr_key_live(mdvr_buf_t *b, mdvr_str_t device, unsigned channel,
 
 
 void
+mdvr_key_node(mdvr_buf_t *b, mdvr_str_t node)
+{
+    mdvr_buf_cstr(b, "mdvr:node:");
+    mdvr_buf_str(b, node);
+}
+
+
+void
 mdvr_key_vsession(mdvr_buf_t *b, mdvr_str_t id)
 {
     mdvr_key_tagged(b, "mdvr:vsession:", id);

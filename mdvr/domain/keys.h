@@ -36,6 +36,9 @@ void mdvr_channel_event(mdvr_buf_t *b, mdvr_str_t tenant);
 void mdvr_key_live(mdvr_buf_t *b, mdvr_str_t device, unsigned channel,
     mdvr_str_t stream);
 
+/* string: the URL at which other nodes reach this one */
+void mdvr_key_node(mdvr_buf_t *b, mdvr_str_t node);
+
 void mdvr_key_vsession(mdvr_buf_t *b, mdvr_str_t id);
 void mdvr_key_idem(mdvr_buf_t *b, mdvr_str_t tenant, mdvr_str_t user,
     mdvr_str_t key);

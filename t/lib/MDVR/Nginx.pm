@@ -134,13 +134,22 @@ CONF
     close $fh;
 }
 
-# Whether the module knows a directive: fronts that are not built are left out.
+# Whether the module has the part that a directive belongs to: fronts that are
+# not built are left out.
+my %part = (
+    mdvr_signaling => 'ngx_stream_mdvr_signaling_module', mdvr_media => 'ngx_stream_mdvr_media_module',
+    mdvr_api => 'ngx_http_mdvr_api_module', mdvr_live => 'ngx_http_mdvr_live_module',
+    mdvr_peer => 'ngx_http_mdvr_core_module', mdvr_ws => 'ngx_http_mdvr_ws_module',
+    mdvr_health => 'ngx_http_mdvr_core_module', mdvr_metrics => 'ngx_http_mdvr_core_module',
+);
+
 sub has {
     my ($self, $directive) = @_;
     state %modules;
     my $module = "$MDVR::Test::TOP/build/" . ($self->{asan} ? 'asan/' : '') . 'ngx_mdvr_module.so';
-    my $bytes = $modules{$module} //= MDVR::Test::slurp($module);
-    return index($bytes, "$directive\0") >= 0;
+    my $symbols = $modules{$module} //= `nm -D --defined-only $module 2>/dev/null`;
+    my $symbol = $part{$directive} // croak "no part has $directive";
+    return $symbols =~ / \Q$symbol\E$/m ? 1 : 0;
 }
 
 sub stream_block {
