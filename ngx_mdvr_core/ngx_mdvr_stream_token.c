@@ -73,6 +73,24 @@ ngx_mdvr_base64url(u_char *p, const u_char *src, size_t len)
 }
 
 
+/*
+ * Whether `text` is how these bytes are written: the last character of a
+ * group has bits that decoding ignores, and a token has one spelling only.
+ */
+
+static ngx_uint_t
+ngx_mdvr_stream_spelled(const ngx_str_t *text, const u_char *bytes,
+    size_t len)
+{
+    u_char  own[ngx_base64_encoded_length(NGX_MDVR_STREAM_FIELDS)], *p;
+
+    p = ngx_mdvr_base64url(own, bytes, len);
+
+    return text->len == (size_t) (p - own)
+           && ngx_memcmp(text->data, own, text->len) == 0;
+}
+
+
 ngx_int_t
 ngx_mdvr_stream_token_make(ngx_pool_t *pool,
     const ngx_mdvr_stream_token_t *t, ngx_str_t *token)
@@ -157,7 +175,8 @@ ngx_mdvr_stream_token_check(const ngx_str_t *token,
 
     if (ngx_decode_base64url(&out, &part) != NGX_OK
         || out.len <= NGX_MDVR_STREAM_FIXED
-        || out.len > NGX_MDVR_STREAM_FIELDS || fields[0] != 1)
+        || out.len > NGX_MDVR_STREAM_FIELDS || fields[0] != 1
+        || !ngx_mdvr_stream_spelled(&part, fields, out.len))
     {
         return MDVR_E_UNAUTHENTICATED;
     }
@@ -173,7 +192,8 @@ ngx_mdvr_stream_token_check(const ngx_str_t *token,
     out.data = mac;
 
     if (ngx_decode_base64url(&out, &part) != NGX_OK
-        || out.len != NGX_MDVR_STREAM_MAC)
+        || out.len != NGX_MDVR_STREAM_MAC
+        || !ngx_mdvr_stream_spelled(&part, mac, out.len))
     {
         return MDVR_E_UNAUTHENTICATED;
     }

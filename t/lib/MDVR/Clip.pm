@@ -12,6 +12,8 @@ use v5.30;
 use warnings;
 use Carp qw(croak);
 use File::Path qw(make_path);
+use Digest::SHA ();
+use MIME::Base64 ();
 use POSIX ();
 
 use MDVR::Media;
@@ -123,5 +125,26 @@ sub media {
     $result == 1 or croak "V102 was answered $result";
     return $m;
 }
+
+# ------------------------------------------------------------------- tokens
+
+# A stream token as the API makes it; see ngx_mdvr_stream_token.c.  Options:
+# node, expires (unix s), session, tenant, user, user_session (UUIDs).
+sub token {
+    my ($self, $t, $s, %o) = @_;
+    $t->value("select mdvr.ensure_signing_key('stream')");
+    my ($kid, $secret) = @{ ($t->sql(q{select kid, encode(secret, 'hex') from mdvr.signing_key
+        where purpose = 'stream' order by created_at desc limit 1}))[0] };
+    state $viewer = 0;
+    my @id = map { pack 'H32', tr/-//dr } $o{session} // sprintf('00000000-0000-7000-9000-%012d', ++$viewer),
+        $o{tenant} // '00000000-0000-7000-a000-000000000001', $o{user} // '00000000-0000-7000-b000-000000000001',
+        $o{user_session} // '00000000-0000-7000-c000-000000000001', $s->{device};
+    my $fields = pack 'C H8 N N C C', 1, substr($kid, 0, 8), $o{issued} // int time, $o{expires} // time + 600,
+        $s->{channel}, $s->{stream} eq 'sub' ? 1 : 0;
+    $fields .= join('', @id) . ($o{node} // $self->{node}{name});
+    return encode_base64url($fields) . '.' . encode_base64url(Digest::SHA::hmac_sha256($fields, pack 'H*', $secret));
+}
+
+sub encode_base64url { return MIME::Base64::encode_base64($_[0], '') =~ tr{+/=}{-_}dr }
 
 1;
