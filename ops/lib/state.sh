@@ -46,6 +46,9 @@ state_find() {
     [ ! -d "$STATE/bin" ] || BIN=$STATE/bin
     WWW=$TOP/web/dist
     [ ! -d "$STATE/www" ] || WWW=$STATE/www
+    # containers often have 64 MiB there, too little for the frame bus
+    BUS_DIR=/dev/shm
+    [ "$(df -m --output=size /dev/shm 2>/dev/null | tail -n 1)" -ge 512 ] 2>/dev/null || BUS_DIR=$STATE/bus
     NODE=$(cat "$MDVR_VAR/node" 2>/dev/null || echo none)
 }
 
@@ -82,6 +85,7 @@ state_prepare() {
     own "$ME" 755 "$RUN" "$LOG"
     own "$ME" 711 "$SECRETS"
     own "$ME" 700 "$STATE/tls"
+    [ "$BUS_DIR" = /dev/shm ] || own "$SVC_USER" 755 "$BUS_DIR"
     own "$SVC_USER" 755 "$STATE/objects" "$STATE/state" "$STATE/tmp"
     own "$SVC_USER" 750 "$STATE/redis" "$RUN/redis" "$RUN/body" "$LOG/redis"
     own "$DB_USER" 700 "$STATE/pg" "$LOG/postgresql"

@@ -181,7 +181,7 @@ sub locations {
     my ($self, %o) = @_;
     return map { my ($where, $directive, $more) = @$_;
         $self->has($directive) ? "location $where { $directive; $more }" : () }
-        [ '/api/', 'mdvr_api', $o{api} ], [ '/live/', 'mdvr_live', $o{live} ], [ '= /ws', 'mdvr_ws', $o{ws} ],
+        [ '/api/', 'mdvr_api', "mdvr_password_pool mdvr_hash; $o{api}" ], [ '/live/', 'mdvr_live', $o{live} ], [ '= /ws', 'mdvr_ws', $o{ws} ],
         [ '= /healthz', 'mdvr_health', '' ], [ '= /readyz', 'mdvr_health', '' ], [ '= /metrics', 'mdvr_metrics', '' ];
 }
 
