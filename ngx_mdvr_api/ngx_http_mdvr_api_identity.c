@@ -300,6 +300,7 @@ ngx_http_mdvr_api_login_checked(ngx_http_mdvr_api_ctx_t *ctx, ngx_uint_t ok,
     ngx_str_t                   otp;
     ngx_uint_t                  i;
     const char                 *argv[6];
+    mdvr_buf_t                  b;
     ngx_http_mdvr_api_login_t  *login = ctx->data;
 
     if (!ok || login->user.len == 0 || !login->usable) {
@@ -336,6 +337,12 @@ ngx_http_mdvr_api_login_checked(ngx_http_mdvr_api_ctx_t *ctx, ngx_uint_t ok,
         return;
     }
 
+    b = mdvr_buf(key, 128);
+    mdvr_key_rate(&b, mdvr_cstr("otp"),
+                  mdvr_str(login->user.data, login->user.len));
+    mdvr_buf_chr(&b, ':');
+    mdvr_buf_u64(&b, step);
+
     argv[0] = "SET";
     argv[1] = (char *) key;
     argv[2] = "1";
@@ -344,10 +351,7 @@ ngx_http_mdvr_api_login_checked(ngx_http_mdvr_api_ctx_t *ctx, ngx_uint_t ok,
     argv[5] = "120";
 
     for (i = 0; i < 6; i++) {
-        lens[i] = i == 1 ? (size_t) (ngx_snprintf(key, 128,
-                                     "mdvr:rate:{otp}:%V:%uL", &login->user,
-                                     step) - key)
-                         : ngx_strlen(argv[i]);
+        lens[i] = i == 1 ? b.len : ngx_strlen(argv[i]);
     }
 
     if (ngx_mdvr_redis_command(ctx->request->pool, 1000, 6, argv, lens,
