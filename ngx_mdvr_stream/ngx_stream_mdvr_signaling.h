@@ -235,6 +235,7 @@ ngx_mdvr_link_t *ngx_mdvr_link_find(mdvr_str_t serial);
 ngx_mdvr_link_t *ngx_mdvr_link_find_number(uint64_t connection);
 
 void ngx_mdvr_link_drain(void);
+void ngx_mdvr_link_exit(void);
 
 
 /* -- _message.c ----------------------------------------------------------- */

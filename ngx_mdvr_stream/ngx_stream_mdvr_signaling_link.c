@@ -171,6 +171,10 @@ ngx_mdvr_link_read_handler(ngx_event_t *rev)
     s = c->data;
     link = ngx_stream_get_module_ctx(s, ngx_stream_mdvr_signaling_module);
 
+    if (c->close) {                     /* worker_shutdown_timeout */
+        ngx_mdvr_link_close(link, "server stop", 0);
+    }
+
     if (link->dead) {
         ngx_mdvr_link_done(link);
         return;
@@ -1060,6 +1064,28 @@ ngx_mdvr_link_drain(void)
                             ? ngx_random() % conf->drain_spread : 0);
 
         ngx_mdvr_link_arm(link);
+    }
+}
+
+
+/*
+ * The process ends.  What it held is swept by the others, or reported by the
+ * next boot; nginx itself complains about sockets that a draining worker
+ * leaves open.
+ */
+
+void
+ngx_mdvr_link_exit(void)
+{
+    ngx_queue_t      *q;
+    ngx_mdvr_link_t  *link;
+
+    for (q = ngx_queue_head(&ngx_mdvr_sig.links);
+         q != ngx_queue_sentinel(&ngx_mdvr_sig.links);
+         q = ngx_queue_next(q))
+    {
+        link = ngx_queue_data(q, ngx_mdvr_link_t, queue);
+        ngx_close_connection(link->connection);
     }
 }
 

@@ -452,6 +452,7 @@ ngx_mdvr_sig_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    ngx_mdvr_link_exit();
     ngx_mdvr_position_exit();
     ngx_mdvr_journal_close(&ngx_mdvr_sig.spool);
     ngx_mdvr_journal_close(&ngx_mdvr_sig.journal);
