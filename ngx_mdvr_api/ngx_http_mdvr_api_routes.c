@@ -8,6 +8,7 @@
 
 
 #include "ngx_mdvr_api/ngx_http_mdvr_api.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_command.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_identity.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_schemas.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
@@ -257,6 +258,38 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
     { DELETE, "/groups/{id}", MDVR_SCOPE_DEVICE_WRITE, 0, "Delete a group",
       .sql = api_sql_group_delete, .params = API_WHO ",id" },
 
+    /* --- commands */
+
+    { POST, "/devices/{id}/commands", MDVR_SCOPE_DEVICE_CONTROL,
+      API_IDEMPOTENT|API_ACCEPTED, "Send a command to a device",
+      .body = &api_command_new, .answer = &api_command_queued,
+      .handler = ngx_http_mdvr_api_command_post,
+      .examples = ngx_http_mdvr_api_command_examples },
+
+    { GET, "/devices/{id}/commands", MDVR_SCOPE_DEVICE_CONTROL, API_LIST,
+      "Commands of a device, newest first", .query = "limit,cursor,type,status",
+      .answer = &api_command, .sql = api_sql_commands,
+      .params = "?limit,?cursor,id,?type,?status" },
+
+    { GET, "/commands/{id}", MDVR_SCOPE_DEVICE_CONTROL, 0,
+      "What became of a command",
+      .answer = &api_command, .sql = api_sql_command_get, .params = "id" },
+
+    { POST, "/devices/{id}/snapshot", MDVR_SCOPE_VIDEO_WATCH,
+      API_IDEMPOTENT|API_ACCEPTED, "Take a picture",
+      .body = &api_snapshot, .answer = &api_command_queued,
+      .handler = ngx_http_mdvr_api_snapshot },
+
+    { POST, "/devices/{id}/upgrade", MDVR_SCOPE_DEVICE_CONTROL,
+      API_IDEMPOTENT|API_ACCEPTED, "Upgrade the firmware of a device",
+      .body = &api_upgrade, .answer = &api_command_queued,
+      .handler = ngx_http_mdvr_api_upgrade },
+
+    { GET, "/firmware", MDVR_SCOPE_DEVICE_CONTROL, API_LIST,
+      "Firmware of the tenant", .query = "limit,cursor",
+      .answer = &api_firmware, .sql = api_sql_firmware,
+      .params = "?limit,?cursor" },
+
     /* --- live video */
 
     { POST, "/devices/{id}/video/start", MDVR_SCOPE_VIDEO_WATCH,
@@ -295,6 +328,65 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
       .body = &api_acknowledge, .answer = &api_alarm,
       .sql = api_sql_alarm_acknowledge, .params = API_WHO ",id,$body",
       .then = api_sql_alarm_get },
+
+    { GET, "/downloads/{id}", MDVR_SCOPE_VIDEO_DOWNLOAD, 0,
+      "How far a download is",
+      .answer = &api_download, .sql = api_sql_download_get, .params = "id" },
+
+    { DELETE, "/media/{id}", MDVR_SCOPE_VIDEO_DOWNLOAD, 0,
+      "Delete a media item",
+      .sql = api_sql_media_delete, .params = API_WHO ",id" },
+
+    /* --- rules and notifications */
+
+    { GET, "/geofences", MDVR_SCOPE_DEVICE_READ, API_LIST, "Geofences",
+      .query = "limit,cursor,q", .answer = &api_geofence,
+      .sql = api_sql_geofences, .params = "?limit,?cursor,?q" },
+
+    { POST, "/geofences", MDVR_SCOPE_DEVICE_WRITE, API_CREATED|API_IDEMPOTENT,
+      "A new geofence",
+      .body = &api_geofence_new, .answer = &api_geofence,
+      .sql = api_sql_geofence_post, .params = API_WHO ",$body",
+      .then = api_sql_geofence_get },
+
+    { GET, "/geofences/{id}", MDVR_SCOPE_DEVICE_READ, 0, "One geofence",
+      .answer = &api_geofence, .sql = api_sql_geofence_get, .params = "id" },
+
+    { PATCH, "/geofences/{id}", MDVR_SCOPE_DEVICE_WRITE, 0,
+      "Change a geofence",
+      .body = &api_geofence_change, .answer = &api_geofence,
+      .sql = api_sql_geofence_patch, .params = API_WHO ",$body,id",
+      .then = api_sql_geofence_get },
+
+    { DELETE, "/geofences/{id}", MDVR_SCOPE_DEVICE_WRITE, 0,
+      "Delete a geofence",
+      .sql = api_sql_geofence_delete, .params = API_WHO ",id" },
+
+    { GET, "/webhooks", MDVR_SCOPE_USER_MANAGE, API_LIST, "Webhooks",
+      .query = "limit,cursor", .answer = &api_webhook,
+      .sql = api_sql_webhooks, .params = "?limit,?cursor" },
+
+    { DELETE, "/webhooks/{id}", MDVR_SCOPE_USER_MANAGE, 0, "Delete a webhook",
+      .sql = api_sql_webhook_delete, .params = API_WHO ",id" },
+
+    { POST, "/push-tokens", API_ANY, API_ACCOUNT|API_NO_KEY|API_CREATED,
+      "Register a phone for notifications",
+      .body = &api_push_new, .answer = &api_push,
+      .sql = api_sql_push_post, .params = "$body" },
+
+    { DELETE, "/push-tokens/{id}", API_ANY, API_ACCOUNT|API_NO_KEY,
+      "Forget a phone",
+      .sql = api_sql_push_delete, .params = "id" },
+
+    { GET, "/notification-preferences", API_ANY, API_ACCOUNT|API_NO_KEY,
+      "What one wants to be told",
+      .answer = &api_preferences, .sql = api_sql_preferences_get,
+      .params = "$person" },
+
+    { PUT, "/notification-preferences", API_ANY, API_ACCOUNT|API_NO_KEY,
+      "Set what one wants to be told",
+      .body = &api_preferences, .answer = &api_preferences,
+      .sql = api_sql_preferences_put, .params = "$person,$home,$body" },
 
     /* --- what happened */
 
