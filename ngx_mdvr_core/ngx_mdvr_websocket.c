@@ -270,10 +270,16 @@ ngx_mdvr_ws_handshake(ngx_http_request_t *r, const ngx_mdvr_ws_conf_t *conf,
     value = ngx_mdvr_http_find(r, "upgrade");
 
     if (value == NULL || !ngx_mdvr_ws_has(value, "websocket")
-        || r->http_version != NGX_HTTP_VERSION_11
-        || r->headers_in.connection == NULL
-        || !ngx_mdvr_ws_has(&r->headers_in.connection->value, "upgrade"))
+        || r->http_version != NGX_HTTP_VERSION_11)
     {
+        return 426;
+    }
+
+    /* headers_in.connection is not set by nginx before 1.23 */
+
+    value = ngx_mdvr_http_find(r, "connection");
+
+    if (value == NULL || !ngx_mdvr_ws_has(value, "upgrade")) {
         return 426;
     }
 

@@ -76,7 +76,7 @@ sub frame {
     if ($masked) {
         my $mask = pack 'N', int rand 2**32;
         my $pad = substr $mask x (int($len / 4) + 1), 0, $len;
-        return $self->write($head . $mask . ($payload ^ $pad));
+        return $self->write($head . $mask . ($payload ^. $pad));
     }
     return $self->write($head . $payload);
 }
