@@ -147,6 +147,7 @@ struct ngx_http_mdvr_viewer_s {
     ngx_msec_t                      opened;
     uint32_t                        init_version;
     uint64_t                        fragments;
+    uint64_t                        overruns;        /* counted so far */
 
     unsigned                        open:1;
     unsigned                        reading:1;

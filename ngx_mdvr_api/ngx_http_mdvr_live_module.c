@@ -236,6 +236,7 @@ ngx_http_mdvr_live_dispatch(ngx_http_mdvr_live_ctx_t *ctx)
         { ngx_string("media.m3u8"),  ngx_http_mdvr_live_playlist },
         { ngx_string("master.m3u8"), ngx_http_mdvr_live_master },
         { ngx_string("stream.mp4"),  ngx_http_mdvr_live_mp4 },
+        { ngx_string("ws"),          ngx_http_mdvr_live_ws },
         { ngx_null_string,           ngx_http_mdvr_live_file }
     };
 

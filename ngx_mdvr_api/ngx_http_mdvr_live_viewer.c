@@ -306,6 +306,11 @@ ngx_http_mdvr_viewer_pump(ngx_http_mdvr_viewer_t *v)
     {
         rc = mdvr_bus_peek(bus, &v->reader, &rec, &payload);
 
+        if (v->reader.overruns != v->overruns) {
+            v->overruns = v->reader.overruns;
+            ngx_mdvr_count(viewer_skips_total);
+        }
+
         if (rc != MDVR_OK) {
             break;
         }
