@@ -38,6 +38,7 @@
     M(COUNTER, telemetry_stored_total, "Positions stored")                    \
     M(COUNTER, telemetry_late_total, "Positions that came late")              \
     M(COUNTER, telemetry_duplicate_total, "Positions stored before")          \
+    M(COUNTER, telemetry_spooled_total, "Positions that went to the spool")   \
     M(GAUGE,   telemetry_waiting, "Positions in the batch")                   \
     M(GAUGE,   spool_depth, "Positions in the spool on disk")                 \
     M(GAUGE,   alarm_journal_depth, "Alarms in the journal on disk")          \

@@ -626,7 +626,10 @@ ngx_mdvr_position_spool(ngx_mdvr_batch_t *batch)
         ngx_log_error(NGX_LOG_ERR, ngx_mdvr_sig.log, 0,
                       "mdvr: %ui positions lost, the spool takes no more",
                       batch->rows);
+        return;
     }
+
+    ngx_mdvr_count_n(telemetry_spooled_total, batch->rows);
 }
 
 
