@@ -40,9 +40,11 @@ nginx_fill() {
 }
 
 nginx_write() {
-    local files MODULE STREAM_MODULE USER_LINE WORKERS NOFILE CONNECTIONS PREPARE PG_STREAM PG_API
+    local files HAVE_WS MODULE STREAM_MODULE USER_LINE WORKERS NOFILE CONNECTIONS PREPARE PG_STREAM PG_API
     database_find; redis_find
     MODULE=${MDVR_MODULE:-$TOP/build/ngx_mdvr_module.so}
+    HAVE_WS=
+    ! grep -q ngx_http_mdvr_ws_module "$MODULE" || HAVE_WS=yes
     STREAM_MODULE=/usr/lib/nginx/modules/ngx_stream_module.so
     [ -e $STREAM_MODULE ] || STREAM_MODULE=
     USER_LINE=
@@ -60,7 +62,7 @@ nginx_write() {
         PREPARE=off
         ! postgres_private || PREPARE=on
     fi
-    nginx_fill TOP STATE RUN LOG WWW SECRETS NODE MODULE STREAM_MODULE USER_LINE WORKERS NOFILE CONNECTIONS BUS_DIR \
+    nginx_fill TOP STATE RUN LOG WWW SECRETS NODE MODULE STREAM_MODULE USER_LINE WORKERS NOFILE CONNECTIONS BUS_DIR HAVE_WS \
         PG_STREAM PG_API PREPARE REDIS_DIRECTIVE MDVR_LISTEN MDVR_PUBLIC_HOST MDVR_NODE_URL \
         MDVR_SIGNAL_PORT MDVR_MEDIA_PORT MDVR_HTTP_PORT MDVR_WS_PORT MDVR_HTTPS_PORT MDVR_LOG_LEVEL \
         MDVR_TILE_URL MDVR_NGINX_EXTRA <"$TOP/conf/nginx.conf.in" >"$RUN/nginx.conf.new"
@@ -79,13 +81,23 @@ nginx_start() {
         [ -z "$NGINX_CHANGED" ] || { say "the configuration changed: reloading nginx"; nginx_reload; }
         return 0
     fi
+    nginx_ports_free
     say "starting nginx"
     nginx_command 2>"$RUN/nginx-start.log" || {
-        sed 's/^nginx: //' "$RUN/nginx-start.log" | grep -v 'could not open error log' | tail -n 5 >&2
-        ! grep -q 'Address already in use' "$RUN/nginx-start.log" \
-            || echo "mdvr: another program uses that port; choose others with MDVR_HTTP_PORT, MDVR_WS_PORT, MDVR_HTTPS_PORT, MDVR_SIGNAL_PORT, MDVR_MEDIA_PORT" >&2
+        sed 's/^nginx: //' "$RUN/nginx-start.log" | tail -n 5 >&2
         fail "nginx did not start"
     }
+}
+
+# Our ports are shared between workers (reuseport), so the kernel would let two
+# instances of one user share them too, and give devices to either.
+nginx_ports_free() {
+    local name port
+    for name in SIGNAL MEDIA HTTP WS HTTPS; do
+        port=MDVR_${name}_PORT
+        ! (exec 3<>"/dev/tcp/$LOCAL/${!port}") 2>/dev/null \
+            || fail "another program uses port ${!port}; choose another one with $port"
+    done
 }
 
 nginx_reload() {
