@@ -1,0 +1,68 @@
+# The sample configurations load, and the module refuses nonsense in a sentence.
+
+use v5.30;
+use lib 't/lib';
+use MDVR::Test;
+use File::Path qw(make_path);
+
+my $dir = MDVR::Test::test_dir();
+make_path("$dir/log", "$dir/state");
+my $module = "$MDVR::Test::TOP/build/ngx_mdvr_module.so";
+plan(skip_all => 'the module is not built') unless -f $module;
+my $ws = `nm -D --defined-only $module` =~ /ngx_http_mdvr_ws_module/;
+system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=x -keyout $dir/key.pem -out $dir/cert.pem 2>/dev/null");
+for my $name (qw(pgpass redis.password)) { open my $fh, ">", "$dir/$name" or die; print $fh "secret\n" }
+
+# Checks a configuration; what nginx said.
+sub check {
+    my ($text) = @_;
+    open my $out, '>', "$dir/x.conf" or die;
+    print $out $text;
+    close $out;
+    open my $in, '-|', 'sh', '-c', "exec /usr/sbin/nginx -t -q -p $dir -c $dir/x.conf -e stderr 2>&1" or die;
+    local $/;
+    my $said = <$in> // '';
+    close $in;
+    return $said;
+}
+
+# A sample with the paths and ports of this machine.
+sub sample {
+    my ($name) = @_;
+    my $text = slurp("conf/$name");
+    $text =~ s{/usr/lib/nginx/modules/ngx_mdvr_module\.so}{$module};
+    $text =~ s{/etc/mdvr/}{$dir/}g;
+    $text =~ s{/var/lib/mdvr}{$dir/state}g;
+    $text =~ s{/var/log/nginx/}{$dir/log/}g;
+    $text =~ s{/run/nginx\.pid}{$dir/nginx.pid};
+    $text =~ s{^\s*mdvr_ws;}{}mg unless $ws;
+    $text =~ s{location = /ws \{ mdvr_ws; \}}{} unless $ws;
+    $text =~ s{^user .*;}{}m if $> != 0;
+    $text =~ s/listen (\d+)/'listen 127.0.0.1:' . ($1 < 1024 ? $1 + 18000 : $1)/ge;
+    return $text;
+}
+
+for my $name (qw(minimal.conf full.conf)) {
+    is check(sample($name)), '', "conf/$name loads";
+}
+
+my $good = sample('minimal.conf');
+for my $case (
+    [ 'mdvr_node n1;', 'mdvr_node N_1;', qr/invalid node id "N_1": only a-z/ ],
+    [ 'mdvr_node n1;', '', qr/"mdvr_zone" needs "mdvr_node"/ ],
+    [ 'mdvr_zone 64m;', 'mdvr_zone 1m;', qr/invalid size "1m"/ ],
+    [ 'mdvr_zone 64m;', 'mdvr_zone 64m; mdvr_zone 64m;', qr/"mdvr_zone" directive is duplicate/ ],
+    [ 'mdvr_postgres stream', 'mdvr_postgres root', qr/invalid parameter "root" in "mdvr_postgres"/ ],
+    [ 'passfile=PATH"', 'passfile=PATH" pool=0', qr/invalid parameter "pool=0" in "mdvr_postgres": pool must be between 1 and 64/ ],
+    [ 'mdvr_public_host 203.0.113.10;', 'mdvr_public_host 203.0.113.10; mdvr_media_port x;', qr/invalid number "?x?"?/ ],
+    [ 'load_module /usr/lib/nginx/modules/ngx_stream_module.so;', '', qr/undefined symbol|is not binary compatible|dlopen/ ],
+) {
+    my ($from, $to, $says) = @$case;
+    my $text = $good;
+    s/PATH/$dir\/pgpass/ for $from, $to;
+    ok $text =~ s/\Q$from\E/$to/, "the sample has '$from'" or next;
+    like check($text), $says, "refused: $to" . ($to ? '' : "without $from");
+}
+
+File::Path::remove_tree($dir) if Test::More->builder->is_passing;
+done_testing;
