@@ -45,6 +45,7 @@ struct ngx_stream_mdvr_media_hls_s {
     unsigned                   open:1;              /* a part has frames */
     unsigned                   discont:1;           /* before next segment */
     unsigned                   failed:1;
+    unsigned                   silent:1;            /* nothing published */
 
     ngx_uint_t                 npieces;             /* not yet written */
     size_t                     waiting;
@@ -63,6 +64,8 @@ static void ngx_stream_mdvr_hls_segment(ngx_stream_mdvr_media_t *m,
     ngx_stream_mdvr_media_hls_t *hls, const mdvr_bus_rec_t *rec);
 static void ngx_stream_mdvr_hls_part(ngx_stream_mdvr_media_t *m,
     ngx_stream_mdvr_media_hls_t *hls, uint64_t end_us);
+static void ngx_stream_mdvr_hls_publish(ngx_stream_mdvr_media_t *m,
+    ngx_stream_mdvr_media_hls_t *hls);
 static void ngx_stream_mdvr_hls_forget(ngx_stream_mdvr_media_hls_t *hls);
 
 
@@ -168,7 +171,11 @@ ngx_stream_mdvr_hls_open(ngx_stream_mdvr_media_t *m)
 }
 
 
-/* What the ring still has: whole segments are there at once. */
+/*
+ * What the ring still has: whole segments are there at once.  The table is
+ * published when all of it is in: a viewer in another worker must not begin
+ * with a segment of some seconds ago.
+ */
 
 static void
 ngx_stream_mdvr_hls_backfill(ngx_stream_mdvr_media_t *m,
@@ -196,6 +203,8 @@ ngx_stream_mdvr_hls_backfill(ngx_stream_mdvr_media_t *m,
 
     (void) mdvr_bus_reader_back(bus, &reader, NGX_STREAM_MDVR_HLS_BACK);
 
+    hls->silent = 1;
+
     while (mdvr_bus_peek(bus, &reader, &rec, &p) == MDVR_OK) {
 
         if (!(rec.flags & MDVR_BUS_F_AUDIO) && rec.pts_us >= from) {
@@ -205,6 +214,12 @@ ngx_stream_mdvr_hls_backfill(ngx_stream_mdvr_media_t *m,
         if (mdvr_bus_take(bus, &reader, &rec) != MDVR_OK) {
             break;
         }
+    }
+
+    hls->silent = 0;
+
+    if (hls->table.n_segments) {
+        ngx_stream_mdvr_hls_publish(m, hls);
     }
 }
 
@@ -324,7 +339,9 @@ ngx_stream_mdvr_hls_publish(ngx_stream_mdvr_media_t *m,
                     t->n_parts * sizeof(mdvr_bus_part_t));
     }
 
-    (void) mdvr_bus_hls_set(ngx_mdvr_bus(), m->ref, m->ticket, t);
+    if (!hls->silent) {
+        (void) mdvr_bus_hls_set(ngx_mdvr_bus(), m->ref, m->ticket, t);
+    }
 }
 
 
