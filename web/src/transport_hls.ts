@@ -14,6 +14,7 @@ export class HlsTransport implements Transport {
     private closed = false;
     private recovered = false;
     private codecs = '';
+    private timer = 0;
 
     constructor(private readonly video: HTMLVideoElement, url: string, private readonly sink: Sink) {
         void this.open(url);
@@ -37,6 +38,7 @@ export class HlsTransport implements Transport {
             return;
         }
         this.closed = true;
+        clearInterval(this.timer);
         this.hls?.destroy();
         this.hls = null;
         this.video.removeAttribute('src');
@@ -137,6 +139,16 @@ export class HlsTransport implements Transport {
 
         hls.loadSource(url);
         hls.attachMedia(this.video);
+
+        /* hls.js hurries by a tenth at most; who is seconds behind the edge would stay there for a minute */
+        this.timer = window.setInterval(() => {
+            const target = hls.targetLatency ?? 1;
+            if (hls.liveSyncPosition !== null && hls.latency > target * 2 + 1 && !this.video.seeking
+                && this.video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA)
+            {
+                this.video.currentTime = hls.liveSyncPosition;
+            }
+        }, 1000);
     }
 
     private native(url: string): void {
