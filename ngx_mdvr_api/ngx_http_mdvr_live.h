@@ -7,6 +7,7 @@
  *   _viewer.c    what stream.mp4 and ws have in common: reading the bus
  *   _mp4.c       stream.mp4, fragments in a chunked answer
  *   _ws.c        ws, fragments in binary messages
+ *   _whep.c      whep, the exchange of SDPs with mdvr-rtc
  */
 
 #ifndef NGX_HTTP_MDVR_LIVE_H
@@ -89,6 +90,7 @@ ngx_int_t ngx_http_mdvr_live_master(ngx_http_mdvr_live_ctx_t *ctx);
 ngx_int_t ngx_http_mdvr_live_file(ngx_http_mdvr_live_ctx_t *ctx);
 ngx_int_t ngx_http_mdvr_live_mp4(ngx_http_mdvr_live_ctx_t *ctx);
 ngx_int_t ngx_http_mdvr_live_ws(ngx_http_mdvr_live_ctx_t *ctx);
+ngx_int_t ngx_http_mdvr_live_whep(ngx_http_mdvr_live_ctx_t *ctx);
 
 
 /* -- _viewer.c --------------------------------------------------------------- */

@@ -6,6 +6,7 @@
  *   /live/<token>/init-*.mp4, seg-*.m4s, part-*.m4s
  *   /live/<token>/stream.mp4      one endless answer
  *   /live/<token>/ws              WebSocket
+ *   /live/<token>/whep            WebRTC, by mdvr-rtc
  *
  * index.m3u8 is a media playlist and not a multivariant one: there is one
  * variant, players find its codecs in the init segment, and the first picture
@@ -22,6 +23,7 @@
 
 
 static ngx_int_t ngx_http_mdvr_live_handler(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_mdvr_live_is_whep(const ngx_str_t *name);
 static ngx_int_t ngx_http_mdvr_live_dispatch(ngx_http_mdvr_live_ctx_t *ctx);
 static ngx_int_t ngx_http_mdvr_live_peer(ngx_http_mdvr_live_ctx_t *ctx);
 static ngx_int_t ngx_http_mdvr_live_peer_go(ngx_http_request_t *r,
@@ -164,16 +166,6 @@ ngx_http_mdvr_live_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    n = ngx_http_discard_request_body(r);
-    if (n != NGX_OK) {
-        return n;
-    }
-
-    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
-        return ngx_mdvr_http_problem(r, NGX_HTTP_NOT_ALLOWED,
-                                     "method_not_allowed", NULL);
-    }
-
     /* <location><token>/<name> */
 
     if (r->uri.len < clcf->name.len) {
@@ -202,6 +194,19 @@ ngx_http_mdvr_live_handler(ngx_http_request_t *r)
     token.data = p;
     token.len = slash - p;
 
+    if (!ngx_http_mdvr_live_is_whep(&ctx->name)) {
+
+        n = ngx_http_discard_request_body(r);
+        if (n != NGX_OK) {
+            return n;
+        }
+
+        if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+            return ngx_mdvr_http_problem(r, NGX_HTTP_NOT_ALLOWED,
+                                         "method_not_allowed", NULL);
+        }
+    }
+
     rc = ngx_mdvr_stream_token_check(&token, &ctx->token, ctx->node);
 
     if (rc != MDVR_OK) {
@@ -219,6 +224,16 @@ ngx_http_mdvr_live_handler(ngx_http_request_t *r)
     }
 
     return ngx_http_mdvr_live_dispatch(ctx);
+}
+
+
+/* "whep" and what lies below: the only names that take a body */
+
+static ngx_uint_t
+ngx_http_mdvr_live_is_whep(const ngx_str_t *name)
+{
+    return name->len >= 4 && ngx_memcmp(name->data, "whep", 4) == 0
+           && (name->len == 4 || name->data[4] == '/');
 }
 
 
@@ -248,6 +263,10 @@ ngx_http_mdvr_live_dispatch(ngx_http_mdvr_live_ctx_t *ctx)
 
     if (rc != MDVR_OK) {
         return ngx_mdvr_http_verdict(ctx->request, rc, NULL);
+    }
+
+    if (ngx_http_mdvr_live_is_whep(&ctx->name)) {
+        return ngx_http_mdvr_live_whep(ctx);
     }
 
     for (i = 0; names[i].name.len; i++) {

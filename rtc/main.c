@@ -4,7 +4,7 @@
  * One process, one thread, one UDP port and the same TCP port (ICE-TCP).
  * nginx checks tokens and passes the WHEP exchange on over a Unix socket:
  *
- *   nginx -> {"op":"offer","slot":3,"generation":17,"sdp":"v=0..."}\n
+ *   nginx -> {"op":"offer","id":"...","slot":3,"generation":17,"sdp":"v=0..."}\n
  *   rtc   -> {"status":201,"sdp":"v=0..."}\n      or
  *            {"status":409,"code":"...","detail":"..."}\n (and closes)
  *
@@ -13,6 +13,7 @@
  * the viewer or the stream is gone.  So no viewer outlives its permission,
  * whatever dies.
  *
+ *   nginx -> {"op":"close","id":"..."}\n    rtc -> {"status":204} or 404
  *   nginx -> {"op":"stats"}\n    rtc -> one line of counters
  *
  * Settings come from the environment (docs/operations.md): MDVR_STATE_DIR
@@ -64,6 +65,7 @@ typedef struct {
     struct sockaddr_storage  addr;
     socklen_t                addr_len;
     rtc_peer_t              *peer;      /* CONTROL */
+    char                     id[64];
     uint8_t                 *in;
     size_t                   in_len;
     uint8_t                 *out;
@@ -420,6 +422,7 @@ control_offer(conn_t *c, json_t *doc, int64_t now)
     json_t          *sdp, *slot, *generation;
     mdvr_rc_t        rc;
     mdvr_buf_t       buf;
+    const char      *id;
     rtc_offer_t      offer;
     mdvr_bus_ref_t   ref;
 
@@ -428,10 +431,13 @@ control_offer(conn_t *c, json_t *doc, int64_t now)
     slot = json_object_get(doc, "slot");
     generation = json_object_get(doc, "generation");
 
+    id = json_string_value(json_object_get(doc, "id"));
+
     if (!json_is_string(sdp) || !json_is_integer(slot)
-        || !json_is_integer(generation))
+        || !json_is_integer(generation) || id == NULL
+        || strlen(id) >= sizeof(c->id))
     {
-        control_refuse(c, 400, "malformed", "sdp, slot and generation are "
+        control_refuse(c, 400, "malformed", "id, sdp, slot and generation are "
                        "required");
         return;
     }
@@ -480,8 +486,35 @@ control_offer(conn_t *c, json_t *doc, int64_t now)
     }
 
     app.peers[app.n_peers++] = c->peer;
+    strcpy(c->id, id);
     control_json(c, json_pack("{s:i,s:s%}", "status", 201, "sdp", answer,
                               buf.len));
+}
+
+
+/* A viewer that leaves: its own connection is closed with it. */
+
+static void
+control_close(conn_t *c, json_t *doc)
+{
+    conn_t      *other;
+    const char  *id;
+
+    id = json_string_value(json_object_get(doc, "id"));
+
+    for (unsigned i = 0; id && *id && i < app.n_conns; i++) {
+        other = app.conns[i];
+
+        if (other->kind == CONN_CONTROL && other->peer && !other->dead
+            && strcmp(other->id, id) == 0)
+        {
+            other->dead = true;
+            control_json(c, json_pack("{s:i}", "status", 204));
+            return;
+        }
+    }
+
+    control_refuse(c, 404, "not_found", "there is no such viewer");
 }
 
 
@@ -537,6 +570,9 @@ control_read(conn_t *c, int64_t now)
 
         if (op && strcmp(op, "offer") == 0 && c->peer == NULL) {
             control_offer(c, doc, now);
+
+        } else if (op && strcmp(op, "close") == 0) {
+            control_close(c, doc);
 
         } else if (op && strcmp(op, "stats") == 0) {
             control_stats(c);
