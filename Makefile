@@ -248,10 +248,10 @@ $(UNIT_BIN): $(B)/t/%: $(B)/asan/obj/t/unit/%.c.o $(call aobj,$(UNIT_LIB)) $(AA)
 
 # what mdvr-rtc reads from strangers
 RTC_WIRE := $(filter %/stun.c %/sdp.c %/rtp.c,$(RTC_SRC))
-$(B)/t/test_rtc_wire: $(call aobj,$(RTC_WIRE))
-$(B)/t/test_rtc_wire: LIBS = -ljansson -lcrypto
-$(B)/fuzz/fuzz_rtc: $(call fobj,$(RTC_WIRE))
-$(B)/fuzz/fuzz_rtc: LIBS = -lcrypto
+$(B)/t/rtc_wire: $(call aobj,$(RTC_WIRE))
+$(B)/t/rtc_wire: LIBS = -ljansson -lcrypto
+$(B)/fuzz/rtc: $(call fobj,$(RTC_WIRE))
+$(B)/fuzz/rtc: LIBS = -lcrypto
 
 $(FUZZ_BIN): $(B)/fuzz/%: $(B)/fuzz/obj/t/fuzz/%.c.o $(FA)
 	$(call say,LD,$@)
