@@ -593,6 +593,8 @@ mdvr_bus_own(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t *ticket)
         mdvr_bus_wake_process(bus, before - 1, ref.index);
     }
 
+    mdvr_bus_wake(bus, ref.index);              /* who waits for the device */
+
     return MDVR_OK;
 }
 
