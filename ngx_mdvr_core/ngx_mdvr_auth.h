@@ -89,7 +89,7 @@ ngx_int_t ngx_mdvr_stream_token_make(ngx_pool_t *pool,
 
 /*
  * Checks a stream token: MAC, expiry (a renewal known on this node counts),
- * revocation of its user, user session and tenant.  MDVR_OK, MDVR_E_EXPIRED,
+ * revocation of its user, user session, tenant and itself.  MDVR_OK, MDVR_E_EXPIRED,
  * MDVR_E_UNAUTHENTICATED.  `fields->node` is a view into `scratch`, of at least
  * NGX_MDVR_NODE_MAX bytes; expires_at is the renewed one.
  */

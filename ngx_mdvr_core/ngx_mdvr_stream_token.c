@@ -245,7 +245,11 @@ ngx_mdvr_stream_token_recheck(const ngx_mdvr_stream_token_t *t)
         return MDVR_E_EXPIRED;
     }
 
+    /* the user's session is over, or this viewer's was stopped */
+
     return ngx_mdvr_is_revoked(&t->user_session, &t->user, &t->tenant,
                                t->issued_at)
+           || ngx_mdvr_is_revoked(&t->session, &t->user, &t->tenant,
+                                  t->issued_at)
            ? MDVR_E_UNAUTHENTICATED : MDVR_OK;
 }
