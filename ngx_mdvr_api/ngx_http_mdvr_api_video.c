@@ -670,7 +670,7 @@ ngx_http_mdvr_api_video_stopped(ngx_http_mdvr_api_ctx_t *ctx,
 
     for (i = 0; i < n; i++) {
         if (ngx_mdvr_pg_uuid(rows, i, 0, &id) == NGX_OK) {
-            ngx_mdvr_stream_token_renew(&id, ngx_time() - 1);
+            ngx_mdvr_auth_revoke_session(&id, ngx_time() + 86400);
         }
     }
 
