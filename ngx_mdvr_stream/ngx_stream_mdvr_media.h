@@ -107,6 +107,7 @@ struct ngx_stream_mdvr_media_s {
     ngx_msec_t                     deadline;         /* of this state */
     ngx_msec_t                     heard;            /* last byte */
     uint64_t                       bytes;
+    ngx_uint_t                     unknown;          /* messages of no type */
 
     unsigned                       counted:1;        /* address */
     unsigned                       counted_new:1;    /* as unregistered */

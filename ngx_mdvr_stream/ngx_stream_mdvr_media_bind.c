@@ -52,10 +52,24 @@ ngx_stream_mdvr_media_message(ngx_stream_mdvr_media_t *m,
         return ngx_stream_mdvr_media_refuse(m, "unregistered");
     }
 
+    if (!mdvr_media_type_known(msg->type)) {
+
+        /* a newer firmware's, perhaps; not without end */
+
+        ngx_log_error(NGX_LOG_INFO, m->connection->log, 0,
+                      "unknown media message 0x%04xd, device: %s", msg->type,
+                      m->info->serial);
+
+        if (++m->unknown >= MDVR_MEDIA_INCIDENTS) {
+            return ngx_stream_mdvr_media_refuse(m, "media_type");
+        }
+
+        return NGX_OK;
+    }
+
     /* what comes in masses is counted by its kind */
 
-    if (mdvr_media_type_known(msg->type)
-        && msg->type != MDVR_MEDIA_IFRAME && msg->type != MDVR_MEDIA_PFRAME
+    if (msg->type != MDVR_MEDIA_IFRAME && msg->type != MDVR_MEDIA_PFRAME
         && msg->type != MDVR_MEDIA_AUDIO && msg->type != MDVR_MEDIA_BLOCK
         && msg->type != MDVR_MEDIA_SNAPSHOT)
     {

@@ -161,6 +161,12 @@ ngx_stream_mdvr_media_parse(ngx_stream_mdvr_media_t *m, u_char *p,
             return ngx_stream_mdvr_media_refuse(m, "legacy");
         }
 
+        if (!m->parser.started
+            && mdvr_media_first(pos, last) == MDVR_MEDIA_FIRST_BINARY)
+        {
+            return ngx_stream_mdvr_media_refuse(m, "unregistered");
+        }
+
         return ngx_stream_mdvr_media_refuse(m,
                                   verdict == MDVR_E_LIMIT ? "media_length"
                                                           : "media_syntax");
