@@ -7,8 +7,8 @@
  * scratch buffer of the worker; a socket owns memory for a message only while
  * one is incomplete.
  *
- * States: open; closing (we sent a close frame, or will when the queue is
- * written; at most 5 s); over (the request is being finalized).
+ * States: open; closing (a close frame is the last thing in the queue, or
+ * was sent; at most 5 s); over (the request is being finalized).
  */
 
 #include "ngx_mdvr_core/ngx_mdvr_websocket.h"
@@ -79,7 +79,6 @@ struct ngx_mdvr_ws_s {
     ngx_event_t                   timer;
     ngx_mdvr_ws_state_e           state;
     uint16_t                      code;      /* what `closed` is told */
-    uint16_t                      reply;     /* code of our close frame */
     unsigned                      greeted:1; /* the 101 answer is out */
     unsigned                      pinged:1;
     unsigned                      close_sent:1;
@@ -408,6 +407,7 @@ ngx_mdvr_ws_accept(ngx_http_request_t *r, const ngx_mdvr_ws_conf_t *conf,
     ngx_mdvr_ws_payload_drop(answer);
 
     if (rc != NGX_OK) {
+        ws->handler = NULL;
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -797,12 +797,6 @@ ngx_mdvr_ws_write(ngx_http_request_t *r)
     }
 
     if (ws->state == ws_closing) {
-
-        if (!ws->close_sent) {
-            ngx_mdvr_ws_say_close(ws, ws->reply, NULL);
-            return;
-        }
-
         if (ws->close_seen) {
             ngx_mdvr_ws_over(ws, NGX_OK);
         }
@@ -1095,7 +1089,6 @@ ngx_mdvr_ws_close(ngx_mdvr_ws_t *ws, ngx_uint_t code, const char *reason,
 
     ws->state = ws_closing;
     ws->code = (uint16_t) code;
-    ws->reply = (uint16_t) code;
 
     if (drop) {
         for (i = (ws->sent || !ws->greeted) ? 1 : 0; i < ws->count; i++) {

@@ -216,17 +216,16 @@ mdvr_location_bus(mdvr_str_t s, mdvr_location_t *loc)
 }
 
 
-static void
-mdvr_location_status(mdvr_str_t status, mdvr_str_t mask, mdvr_location_t *loc)
+void
+mdvr_status_read(mdvr_str_t status, mdvr_str_t mask, mdvr_status_t *st)
 {
     uint64_t  known;
 
-    loc->status_hex = status;
-    loc->mask_hex = mask;
+    st->present = false;
+    st->known = 0;
 
-    if (!mdvr_location_hex64(status, &loc->status.bits)) {
-        loc->status.bits = 0;
-        loc->status.known = 0;
+    if (!mdvr_location_hex64(status, &st->bits)) {
+        st->bits = 0;
         return;
     }
 
@@ -234,9 +233,19 @@ mdvr_location_status(mdvr_str_t status, mdvr_str_t mask, mdvr_location_t *loc)
         known = UINT64_MAX;             /* "mask not supplied" */
     }
 
-    loc->status.present = true;
-    loc->status.known = known;
-    loc->status.bits &= known;
+    st->present = true;
+    st->known = known;
+    st->bits &= known;
+}
+
+
+static void
+mdvr_location_status(mdvr_str_t status, mdvr_str_t mask, mdvr_location_t *loc)
+{
+    loc->status_hex = status;
+    loc->mask_hex = mask;
+
+    mdvr_status_read(status, mask, &loc->status);
 }
 
 

@@ -129,6 +129,9 @@ int mdvr_location_trigger(const mdvr_message_t *m,
     const mdvr_location_t *loc);
 const char *mdvr_trigger_name(int trigger);
 
+/* L10 and L11 as stored text; not 16 hexadecimal digits: nothing is known */
+void mdvr_status_read(mdvr_str_t status, mdvr_str_t mask, mdvr_status_t *st);
+
 /* 1 set, 0 not set, -1 unknown (masked out or no status at all) */
 int mdvr_status_flag(const mdvr_status_t *st, mdvr_status_flag_e flag);
 

@@ -1,0 +1,193 @@
+/*
+ * The push module: who is connected, to which tenant's messages, and what each
+ * may receive.
+ *
+ *   hub      one per tenant and worker: subscribed to mdvr:event:<tenant>;
+ *            puts events into the order of their numbers and fetches from
+ *            PostgreSQL what did not arrive, so that clients see each once
+ *   visible  one per restricted user and worker: the devices it may see,
+ *            read again every few seconds
+ *   client   one per socket: authenticated, subscribed, replaying or live
+ */
+
+#ifndef NGX_MDVR_WS_H
+#define NGX_MDVR_WS_H
+
+
+#include "ngx_mdvr_core/ngx_mdvr_auth.h"
+#include "ngx_mdvr_core/ngx_mdvr_http.h"
+#include "ngx_mdvr_core/ngx_mdvr_pg.h"
+#include "ngx_mdvr_core/ngx_mdvr_websocket.h"
+
+
+typedef enum {
+    NGX_MDVR_TOPIC_TELEMETRY = 0,
+    NGX_MDVR_TOPIC_ALARM,
+    NGX_MDVR_TOPIC_DEVICE,
+    NGX_MDVR_TOPIC_MEDIA,
+    NGX_MDVR_TOPIC_COMMAND,
+    NGX_MDVR_TOPICS
+} ngx_mdvr_topic_e;
+
+extern const ngx_str_t  ngx_mdvr_topic_names[NGX_MDVR_TOPICS];
+extern const uint32_t   ngx_mdvr_topic_scopes[NGX_MDVR_TOPICS];
+
+
+typedef struct {
+    ngx_mdvr_ws_conf_t        ws;
+    ngx_msec_t                auth_timeout;
+    ngx_msec_t                drain;
+    ngx_uint_t                per_address;
+    ngx_uint_t                per_user;
+} ngx_mdvr_push_conf_t;
+
+
+typedef struct ngx_mdvr_hub_s      ngx_mdvr_hub_t;
+typedef struct ngx_mdvr_visible_s  ngx_mdvr_visible_t;
+typedef struct ngx_mdvr_client_s   ngx_mdvr_client_t;
+
+
+/* one message on its way to the clients of a hub */
+
+typedef struct {
+    ngx_mdvr_topic_e          topic;
+    int64_t                   seq;           /* of an event; 0: telemetry */
+    ngx_mdvr_uuid_t           device;
+    ngx_str_t                 text;
+    ngx_mdvr_ws_payload_t    *payload;       /* made for the first taker */
+} ngx_mdvr_push_t;
+
+
+/* a sorted set of ids */
+
+typedef struct {
+    ngx_mdvr_uuid_t          *ids;           /* from ngx_alloc() */
+    ngx_uint_t                n;
+} ngx_mdvr_set_t;
+
+void ngx_mdvr_set_sort(ngx_mdvr_set_t *set);
+ngx_uint_t ngx_mdvr_set_has(const ngx_mdvr_set_t *set,
+    const ngx_mdvr_uuid_t *id);
+
+
+typedef enum {
+    NGX_MDVR_CLIENT_NEW = 0,        /* has not said who it is */
+    NGX_MDVR_CLIENT_ASKING,         /* its token is being looked up */
+    NGX_MDVR_CLIENT_IDLE,           /* known, nothing subscribed */
+    NGX_MDVR_CLIENT_SUBSCRIBING,    /* waits for hub and visible devices */
+    NGX_MDVR_CLIENT_REPLAYING,      /* gets what it missed */
+    NGX_MDVR_CLIENT_LIVE,
+    NGX_MDVR_CLIENT_EXPIRED,        /* told so; a new token or the end */
+    NGX_MDVR_CLIENT_CLOSING
+} ngx_mdvr_client_state_e;
+
+
+struct ngx_mdvr_client_s {
+    ngx_queue_t               all;           /* clients of this worker */
+    ngx_queue_t               queue;         /* of the hub */
+    ngx_mdvr_hub_t           *hub;
+    ngx_mdvr_visible_t       *visible;       /* NULL: sees the whole tenant */
+    ngx_queue_t               seers;         /* of `visible` */
+
+    ngx_mdvr_ws_t            *ws;
+    ngx_http_request_t       *r;
+    const ngx_mdvr_push_conf_t  *conf;
+    ngx_mdvr_client_state_e   state;
+
+    ngx_mdvr_principal_t      principal;
+    ngx_mdvr_uuid_t           tenant;
+    u_char                    tenant_text[NGX_MDVR_UUID_LEN];
+    u_char                    user_text[NGX_MDVR_UUID_LEN];
+    ngx_str_t                 key;           /* an API key, to ask again */
+
+    uint32_t                  topics;        /* bits of ngx_mdvr_topic_e */
+    ngx_mdvr_set_t            devices;       /* the filter */
+    ngx_uint_t                filtered;      /* there is one */
+    int64_t                   seq;           /* newest event it has */
+
+    /* replaying */
+    u_char                    after[64];
+    size_t                    after_len;
+    ngx_mdvr_ws_payload_t   **held;          /* live events meanwhile */
+    int64_t                  *held_seq;
+    ngx_uint_t                nheld;
+    unsigned                  held_lost:1;
+    unsigned                  paging:1;      /* a page is being fetched */
+    unsigned                  page_ready:1;  /* next page when drained */
+
+    /* last positions */
+    unsigned                  positions:1;   /* under way */
+    unsigned                  positions_busy:1;
+    ngx_mdvr_uuid_t           positions_at;
+    ngx_uint_t                npositions;
+
+    ngx_queue_t               inbox;         /* messages that wait */
+    ngx_uint_t                ninbox;
+    ngx_uint_t                dropped;
+    ngx_uint_t                tokens;        /* messages it may send */
+    ngx_msec_t                tokens_at;
+    ngx_msec_t                rekey_at;
+    ngx_event_t               timer;
+    ngx_msec_t                drain_at;
+    ngx_mdvr_uuid_t           named;         /* tenant of an auth message */
+    unsigned                  has_named:1;
+    unsigned                  counted_user:1;
+    unsigned                  has_drain:1;
+};
+
+
+/* -- client -------------------------------------------------------------- */
+
+ngx_int_t ngx_mdvr_client_init(void);
+
+/* Takes the socket over; `principal` NULL: it has to say who it is. */
+ngx_int_t ngx_mdvr_client_open(ngx_http_request_t *r,
+    const ngx_mdvr_push_conf_t *conf, const ngx_mdvr_principal_t *principal,
+    const ngx_mdvr_uuid_t *tenant, const ngx_str_t *key);
+
+/* A message of its tenant. */
+void ngx_mdvr_client_deliver(ngx_mdvr_client_t *client,
+    ngx_mdvr_push_t *push);
+
+/* Its hub or its visible devices became ready. */
+void ngx_mdvr_client_ready(ngx_mdvr_client_t *client);
+
+/* Sends a text that only this client gets; the same results as
+ * ngx_mdvr_ws_send(), NGX_BUSY has closed the socket. */
+ngx_int_t ngx_mdvr_client_say(ngx_mdvr_client_t *client, const char *fmt, ...);
+ngx_int_t ngx_mdvr_client_send(ngx_mdvr_client_t *client,
+    const ngx_str_t *text, ngx_uint_t flags);
+void ngx_mdvr_client_close(ngx_mdvr_client_t *client, ngx_uint_t code,
+    const char *reason);
+
+/* Tenant, user and role of a query that this client makes. */
+void ngx_mdvr_client_scope(ngx_mdvr_client_t *client,
+    ngx_mdvr_pg_call_t *call);
+
+/* -- replay -------------------------------------------------------------- */
+
+void ngx_mdvr_replay_start(ngx_mdvr_client_t *client);
+void ngx_mdvr_replay_hold(ngx_mdvr_client_t *client, ngx_mdvr_push_t *push);
+void ngx_mdvr_replay_drained(ngx_mdvr_client_t *client);
+void ngx_mdvr_replay_stop(ngx_mdvr_client_t *client);
+void ngx_mdvr_positions_start(ngx_mdvr_client_t *client);
+
+/* -- hub ----------------------------------------------------------------- */
+
+ngx_int_t ngx_mdvr_hub_init(void);
+ngx_int_t ngx_mdvr_hub_join(ngx_mdvr_client_t *client);
+void ngx_mdvr_hub_leave(ngx_mdvr_client_t *client);
+ngx_uint_t ngx_mdvr_hub_is_ready(const ngx_mdvr_hub_t *hub);
+int64_t ngx_mdvr_hub_seq(const ngx_mdvr_hub_t *hub);
+
+/* -- visible ------------------------------------------------------------- */
+
+ngx_int_t ngx_mdvr_visible_init(void);
+ngx_int_t ngx_mdvr_visible_join(ngx_mdvr_client_t *client);
+void ngx_mdvr_visible_leave(ngx_mdvr_client_t *client);
+ngx_uint_t ngx_mdvr_visible_is_ready(const ngx_mdvr_visible_t *visible);
+ngx_uint_t ngx_mdvr_visible_has(const ngx_mdvr_visible_t *visible,
+    const ngx_mdvr_uuid_t *device);
+
+
+#endif

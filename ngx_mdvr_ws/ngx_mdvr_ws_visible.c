@@ -1,0 +1,287 @@
+/*
+ * Which devices a restricted user sees: mdvr.visible_devices(), asked every
+ * 3 s per user (not per socket), so that a change holds within 5 s.  While
+ * PostgreSQL is away nobody can change anything either.
+ */
+
+#include "ngx_mdvr_ws/ngx_mdvr_ws.h"
+
+
+#define NGX_MDVR_VISIBLE_EVERY    3000  /* ms */
+#define NGX_MDVR_VISIBLE_RETRY    500
+#define NGX_MDVR_VISIBLE_TIMEOUT  5000
+
+
+struct ngx_mdvr_visible_s {
+    ngx_str_node_t            sn;            /* by tenant and user, 32 bytes */
+    ngx_pool_t               *pool;
+    u_char                    key[32];
+    ngx_queue_t               seers;
+    ngx_mdvr_set_t            set;
+    ngx_event_t               timer;
+    ngx_uint_t                ready;
+    ngx_uint_t                busy;          /* its list is being walked */
+};
+
+
+static void ngx_mdvr_visible_free(ngx_mdvr_visible_t *v);
+static void ngx_mdvr_visible_ask(ngx_event_t *ev);
+static void ngx_mdvr_visible_rows(void *data, const ngx_mdvr_pg_rows_t *rows,
+    mdvr_rc_t rc);
+
+
+static ngx_rbtree_t       ngx_mdvr_visibles;
+static ngx_rbtree_node_t  ngx_mdvr_visibles_end;
+
+
+ngx_int_t
+ngx_mdvr_visible_init(void)
+{
+    ngx_rbtree_init(&ngx_mdvr_visibles, &ngx_mdvr_visibles_end,
+                    ngx_str_rbtree_insert_value);
+
+    return NGX_OK;
+}
+
+
+static int
+ngx_mdvr_set_cmp(const void *a, const void *b)
+{
+    return ngx_memcmp(a, b, 16);
+}
+
+
+void
+ngx_mdvr_set_sort(ngx_mdvr_set_t *set)
+{
+    if (set->n > 1) {
+        ngx_qsort(set->ids, set->n, sizeof(ngx_mdvr_uuid_t),
+                  ngx_mdvr_set_cmp);
+    }
+}
+
+
+ngx_uint_t
+ngx_mdvr_set_has(const ngx_mdvr_set_t *set, const ngx_mdvr_uuid_t *id)
+{
+    int         rc;
+    ngx_uint_t  lo, hi, mid;
+
+    for (lo = 0, hi = set->n; lo < hi; /* void */ ) {
+        mid = (lo + hi) / 2;
+        rc = ngx_memcmp(id->b, set->ids[mid].b, 16);
+
+        if (rc == 0) {
+            return 1;
+        }
+
+        if (rc < 0) {
+            hi = mid;
+
+        } else {
+            lo = mid + 1;
+        }
+    }
+
+    return 0;
+}
+
+
+ngx_uint_t
+ngx_mdvr_visible_is_ready(const ngx_mdvr_visible_t *visible)
+{
+    return visible->ready;
+}
+
+
+ngx_uint_t
+ngx_mdvr_visible_has(const ngx_mdvr_visible_t *visible,
+    const ngx_mdvr_uuid_t *device)
+{
+    return ngx_mdvr_set_has(&visible->set, device);
+}
+
+
+ngx_int_t
+ngx_mdvr_visible_join(ngx_mdvr_client_t *client)
+{
+    u_char               key[32];
+    uint32_t             hash;
+    ngx_str_t            name;
+    ngx_pool_t          *pool;
+    ngx_mdvr_visible_t  *v;
+
+    ngx_memcpy(key, client->tenant.b, 16);
+    ngx_memcpy(key + 16, client->principal.user.b, 16);
+
+    name.data = key;
+    name.len = 32;
+    hash = ngx_crc32_short(key, 32);
+
+    v = (ngx_mdvr_visible_t *) ngx_str_rbtree_lookup(&ngx_mdvr_visibles,
+                                                     &name, hash);
+    if (v == NULL) {
+
+        pool = ngx_create_pool(512, ngx_cycle->log);
+        if (pool == NULL) {
+            return NGX_ERROR;
+        }
+
+        v = ngx_pcalloc(pool, sizeof(ngx_mdvr_visible_t));
+        if (v == NULL) {
+            ngx_destroy_pool(pool);
+            return NGX_ERROR;
+        }
+
+        v->pool = pool;
+        ngx_memcpy(v->key, key, 32);
+        ngx_queue_init(&v->seers);
+
+        v->timer.handler = ngx_mdvr_visible_ask;
+        v->timer.data = v;
+        v->timer.log = ngx_cycle->log;
+        v->timer.cancelable = 1;
+
+        v->sn.str.data = v->key;
+        v->sn.str.len = 32;
+        v->sn.node.key = hash;
+        ngx_rbtree_insert(&ngx_mdvr_visibles, &v->sn.node);
+
+        ngx_add_timer(&v->timer, 1);
+    }
+
+    client->visible = v;
+    ngx_queue_insert_tail(&v->seers, &client->seers);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_mdvr_visible_leave(ngx_mdvr_client_t *client)
+{
+    ngx_mdvr_visible_t  *v;
+
+    v = client->visible;
+
+    if (v == NULL) {
+        return;
+    }
+
+    client->visible = NULL;
+    ngx_queue_remove(&client->seers);
+
+    if (ngx_queue_empty(&v->seers) && !v->busy) {
+        ngx_mdvr_visible_free(v);
+    }
+}
+
+
+static void
+ngx_mdvr_visible_free(ngx_mdvr_visible_t *v)
+{
+    if (v->timer.timer_set) {
+        ngx_del_timer(&v->timer);
+    }
+
+    if (v->set.ids) {
+        ngx_free(v->set.ids);
+    }
+
+    ngx_rbtree_delete(&ngx_mdvr_visibles, &v->sn.node);
+    ngx_destroy_pool(v->pool);
+}
+
+
+static void
+ngx_mdvr_visible_ask(ngx_event_t *ev)
+{
+    ngx_queue_t         *q;
+    ngx_mdvr_client_t   *client;
+    ngx_mdvr_visible_t  *v;
+    ngx_mdvr_pg_call_t   call;
+
+    v = ev->data;
+
+    q = ngx_queue_head(&v->seers);
+    client = ngx_queue_data(q, ngx_mdvr_client_t, seers);
+
+    ngx_memzero(&call, sizeof(ngx_mdvr_pg_call_t));
+
+    ngx_mdvr_client_scope(client, &call);
+    call.sql = "select d from mdvr.visible_devices() d order by d";
+    call.retry = 1;
+
+    if (ngx_mdvr_pg_query(v->pool, &call, NGX_MDVR_VISIBLE_TIMEOUT,
+                          ngx_mdvr_visible_rows, v)
+        != NGX_OK)
+    {
+        ngx_add_timer(ev, NGX_MDVR_VISIBLE_RETRY);
+    }
+}
+
+
+static void
+ngx_mdvr_visible_rows(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
+{
+    ngx_mdvr_visible_t *v = data;
+
+    ngx_uint_t           i, n, was;
+    ngx_queue_t         *q, *next;
+    ngx_mdvr_set_t       set;
+
+    if (rc != MDVR_OK) {
+        ngx_add_timer(&v->timer, NGX_MDVR_VISIBLE_RETRY);
+        return;
+    }
+
+    n = ngx_mdvr_pg_nrows(rows);
+
+    set.n = 0;
+    set.ids = NULL;
+
+    if (n) {
+        set.ids = ngx_alloc(n * sizeof(ngx_mdvr_uuid_t), ngx_cycle->log);
+        if (set.ids == NULL) {
+            ngx_add_timer(&v->timer, NGX_MDVR_VISIBLE_RETRY);
+            return;
+        }
+    }
+
+    for (i = 0; i < n; i++) {
+        if (ngx_mdvr_pg_uuid(rows, i, 0, &set.ids[set.n]) == NGX_OK) {
+            set.n++;
+        }
+    }
+
+    if (v->set.ids) {
+        ngx_free(v->set.ids);
+    }
+
+    v->set = set;
+
+    was = v->ready;
+    v->ready = 1;
+
+    ngx_add_timer(&v->timer, NGX_MDVR_VISIBLE_EVERY);
+
+    if (was) {
+        return;
+    }
+
+    v->busy = 1;
+
+    for (q = ngx_queue_head(&v->seers);
+         q != ngx_queue_sentinel(&v->seers);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        ngx_mdvr_client_ready(ngx_queue_data(q, ngx_mdvr_client_t, seers));
+    }
+
+    v->busy = 0;
+
+    if (ngx_queue_empty(&v->seers)) {
+        ngx_mdvr_visible_free(v);
+    }
+}
