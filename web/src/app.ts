@@ -37,6 +37,7 @@ export interface View {
 
 const root = document.getElementById('app') as HTMLElement;
 const tenant_key = 'mdvr.tenant';
+const poll_ms = 15_000;
 
 async function main(): Promise<void> {
     document.documentElement.dataset.theme = read('theme') === 'light' ? 'light' : 'dark';
@@ -100,6 +101,7 @@ class Shell implements Context {
     private link_state: LinkState = 'idle';
     private retry_at = 0;
     private clock = 0;
+    private loaded_ms = 0;
 
     constructor(readonly api: Api, readonly config: Config) {
         this.fleet = new Fleet(api);
@@ -177,6 +179,7 @@ class Shell implements Context {
             return this.loading;
         }
 
+        this.loaded_ms = Date.now();
         const work = (async () => {
             await this.fleet.load();
             void this.load_extras();
@@ -350,6 +353,11 @@ class Shell implements Context {
         set_text(this.pill, text);
         set_attr(this.pill, 'data-state', state);
         document.body.classList.toggle('stale', state === 'bad');
+
+        /* without push the list still follows, slowly */
+        if (this.link_state !== 'live' && navigator.onLine && !document.hidden && Date.now() - this.loaded_ms > poll_ms) {
+            void this.load();
+        }
     };
 
     private draw_alarm_count(): void {

@@ -9,7 +9,7 @@ import { ago, date_time } from './format';
 import { History } from './history';
 import { Recordings } from './recordings';
 import type { Device } from './types';
-import { facts, page_head, say, tabs } from './ui';
+import { cards, page_head, say, tabs } from './ui';
 import type { Tab } from './ui';
 
 type Doc = Record<string, unknown>;
@@ -107,7 +107,7 @@ class OneDevice {
     private async load_status(): Promise<void> {
         try {
             const s = await this.c.api.get<Doc>(`/devices/${this.id}/status`);
-            clear(this.status, facts(s, ['device_id', 'id', 'tenant_id']));
+            clear(this.status, cards(s, ['device_id', 'id', 'tenant_id', 'serial']));
         } catch (e) {
             clear(this.status, h('p', { class: 'empty' }, say(e)));
         }
@@ -122,7 +122,7 @@ class OneDevice {
 
             clear(this.diagnostics,
                 cause ? h('p', { class: 'cause', 'data-testid': 'offline-cause' }, `Offline: ${cause}`) : null,
-                facts(d, ['messages', 'connections', 'connection_history', 'offline_cause', 'device_id', 'id']),
+                cards(d, ['messages', 'connections', 'connection_history', 'offline_cause', 'device_id', 'id', 'registration']),
                 connections.length > 0 ? h('h3', {}, 'Connections') : null,
                 connections.length > 0 ? simple_table(connections) : null,
                 messages.length > 0 ? h('h3', {}, 'Last messages') : null,

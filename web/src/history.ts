@@ -42,7 +42,7 @@ export class History {
 
     constructor(private readonly c: Context, private readonly device_id: string) {
         const now = new Date();
-        this.to.value = local_input(now);
+        this.to.value = local_input(new Date(now.getTime() + 60_000));      /* this field knows no seconds */
         this.from.value = local_input(new Date(now.getTime() - 2 * 3600_000));
 
         this.load_button.addEventListener('click', () => act(this.load_button, () => this.load()));
@@ -55,7 +55,7 @@ export class History {
 
         const span = (text: string, hours: number) => h('button', { type: 'button', class: 'chip', onclick: () => {
             const end = new Date();
-            this.to.value = local_input(end);
+            this.to.value = local_input(new Date(end.getTime() + 60_000));
             this.from.value = local_input(new Date(end.getTime() - hours * 3600_000));
             this.load_button.click();
         } }, text);
@@ -144,7 +144,7 @@ export class History {
 
     private async load_trips(range: { from: string; to: string }): Promise<void> {
         try {
-            const page = await this.c.api.get<Page<Record<string, unknown>>>(`/devices/${this.device_id}/trips`, { ...range, limit: 100 });
+            const page = await this.c.api.get<Page<Record<string, unknown>>>(`/devices/${this.device_id}/trips`, range);
             clear(this.trips, ...page.items.map((t) => {
                 const from = String(t.started_at ?? t.from ?? t.at ?? '');
                 return h('button', { type: 'button', class: 'chip', onclick: () => {

@@ -26,7 +26,7 @@ export class Recordings {
 
     constructor(private readonly c: Context, private readonly device_id: string, channels: number) {
         const now = new Date();
-        this.to.value = local_input(now);
+        this.to.value = local_input(new Date(now.getTime() + 60_000));
         this.from.value = local_input(new Date(now.getTime() - 24 * 3600_000));
         this.channel = select('channel', [['', 'All cameras'],
             ...Array.from({ length: channels }, (_, i) => [String(i + 1), `CH ${i + 1}`] as [string, string])], '');

@@ -170,6 +170,32 @@ export function facts(doc: Record<string, unknown>, skip: string[] = []): HTMLEl
     return dl;
 }
 
+/* A document as cards: its plain members first, then one card for each member with members of its own. */
+export function cards(doc: Record<string, unknown>, skip: string[] = []): HTMLElement {
+    const simple: Record<string, unknown> = {};
+    const rest: HTMLElement[] = [];
+
+    for (const [name, value] of Object.entries(doc)) {
+        if (skip.includes(name)) {
+            continue;
+        }
+
+        if (typeof value !== 'object' || value === null) {
+            simple[name] = value;
+            continue;
+        }
+
+        const list = Array.isArray(value) ? value : [value];
+        const inner = list.map((x) => typeof x === 'object' && x !== null ? facts(x as Record<string, unknown>) : h('div', {}, plain(x)))
+            .filter((el) => el.childNodes.length > 0);
+        if (inner.length > 0) {
+            rest.push(h('section', { class: 'card' }, h('h3', {}, label_of(name).text), ...inner));
+        }
+    }
+
+    return h('div', { class: 'cards' }, h('section', { class: 'card' }, h('h3', {}, 'Now'), facts(simple)), ...rest);
+}
+
 export interface Tab {
     name: string;
     text: string;
