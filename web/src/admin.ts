@@ -6,7 +6,7 @@ import { dialog, field, h, set_text, toast } from './dom';
 import { has } from './features';
 import { choose } from './fleet';
 import { ago, date_time, short_id, words } from './format';
-import type { Page, Tenant, User } from './types';
+import type { Group, Page, Tenant, User } from './types';
 import { act, page_head, select, table, tabs } from './ui';
 import type { Tab, Table } from './ui';
 
@@ -60,6 +60,8 @@ export class AdminPage implements View {
 
         add('users', 'Users', '/users', 'user:manage', () => this.users(), (t) => button('Add user', 'user-add', () => this.edit_user(null), t));
         add('keys', 'API keys', '/api-keys', 'user:manage', () => this.keys(), (t) => button('Make a key', 'key-add', () => this.make_key(), t));
+        add('webhooks', 'Webhooks', '/webhooks', 'user:manage', () => this.webhooks(), (t) => button('Add webhook', 'webhook-add', () => this.add_webhook(), t));
+        add('groups', 'Groups', '/groups', 'device:write', () => this.groups(), (t) => button('Add group', 'group-add', () => this.edit_group(null), t));
         add('audit', 'Audit', '/audit', 'user:manage', () => this.audit(), () => null);
         if (c.api.user?.role === 'super_admin') {
             add('tenants', 'Tenants', '/tenants', '', () => this.tenants(), (t) => button('Add tenant', 'tenant-add', () => this.add_tenant(), t));
@@ -210,11 +212,87 @@ export class AdminPage implements View {
         });
 
         if (made) {
-            const shown = h('input', { type: 'text', readonly: true, value: key, class: 'code', 'data-testid': 'key-value' });
-            shown.addEventListener('focus', () => shown.select());
-            await dialog('The key', [field('Copy it now. It is not shown again.', shown)], 'Done', async () => { /* nothing to do */ });
+            await this.show_once('The key', key);
         }
         return made;
+    }
+
+    private webhooks(): Table {
+        interface Hook { id: string; url: string; topics: string[]; active: boolean; failures: number; disabled_until: string | null;
+            last_delivery?: { status?: string; last_code?: number | null; at?: string } | null }
+        const t: Table = table<Hook>({
+            label: 'Webhooks', testid: 'webhooks', empty: 'No webhooks.',
+            columns: [
+                { head: 'Address', cell: (k) => k.url },
+                { head: 'Events', cell: (k) => k.topics.join(', ') },
+                { head: 'State', cell: (k) => !k.active ? 'off' : k.disabled_until ? `paused until ${date_time(k.disabled_until)}` : 'on' },
+                { head: 'Failures', cell: (k) => k.failures },
+                { head: 'Last delivery', cell: (k) => k.last_delivery
+                    ? `${k.last_delivery.status ?? ''} ${k.last_delivery.last_code ?? ''} ${date_time(k.last_delivery.at)}` : '' },
+                { head: '', cell: (k) => {
+                    const test = h('button', { type: 'button', class: 'chip' }, 'Test');
+                    test.addEventListener('click', () => act(test, async () => {
+                        await this.c.api.post(`/webhooks/${k.id}/test`, {});
+                        toast('A test event is on its way.');
+                    }));
+                    return h('span', { class: 'chips' }, has('POST', '/webhooks/{}/test') ? test : null, this.remover(`/webhooks/${k.id}`, 'Delete', () => t));
+                } },
+            ],
+            load: (cursor) => this.c.api.get<Page<Hook>>('/webhooks', { limit: 100, cursor }),
+        });
+        return t;
+    }
+
+    private async add_webhook(): Promise<boolean> {
+        const url = input('webhook-url', 'url');
+        const topics = checks('Events', [['alarm', 'Alarms', true, false], ['device', 'Online, offline', true, false],
+            ['media', 'Recordings', false, false], ['command', 'Commands', false, false]]);
+        let secret = '';
+
+        const made = await dialog('Add webhook', [field('Address', url), topics.el], 'Add', async () => {
+            const a = await this.c.api.post<{ secret: string }>('/webhooks', { url: url.value.trim(), topics: topics.chosen() }, { idempotent: true });
+            secret = a.secret;
+        });
+        if (made) {
+            await this.show_once('The webhook\'s secret', secret);
+        }
+        return made;
+    }
+
+    private async show_once(title: string, value: string): Promise<void> {
+        const shown = h('input', { type: 'text', readonly: true, value, class: 'code', 'data-testid': 'key-value' });
+        shown.addEventListener('focus', () => shown.select());
+        await dialog(title, [field('Copy it now. It is not shown again.', shown)], 'Done', async () => { /* nothing to do */ });
+    }
+
+    private groups(): Table {
+        const t: Table = table<Group>({
+            label: 'Groups', testid: 'groups', empty: 'No groups.',
+            columns: [
+                { head: 'Name', cell: (g) => g.name },
+                { head: 'Vehicles', cell: (g) => g.device_ids.length },
+                { head: '', cell: (g) => this.remover(`/groups/${g.id}`, 'Delete', () => t) },
+            ],
+            load: (cursor) => this.c.api.get<Page<Group>>('/groups', { limit: 100, cursor }),
+            pick: (g) => void this.edit_group(g).then((done) => done ? t.reload() : undefined),
+        });
+        return t;
+    }
+
+    private edit_group(g: Group | null): Promise<boolean> {
+        const name = input('group-name', 'text', g?.name ?? '');
+        const vehicles = choose(this.c.fleet.vehicles.values(), '', 'all', 'label', false);
+        const devices = checks('Vehicles', vehicles.map((v) => [v.id, v.label, (g?.device_ids ?? []).includes(v.id), false]));
+
+        return dialog(g ? g.name : 'Add group', [field('Name', name), devices.el], g ? 'Save' : 'Add', async () => {
+            const body = { name: name.value.trim(), device_ids: devices.chosen() };
+            if (g) {
+                await this.c.api.request('PATCH', `/groups/${g.id}`, { body });
+            } else {
+                await this.c.api.post('/groups', body, { idempotent: true });
+            }
+            await this.c.fleet.load();
+        }, { testid: 'group-dialog' });
     }
 
     private audit(): Table {
