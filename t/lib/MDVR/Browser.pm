@@ -149,7 +149,11 @@ sub drive {
 
         my $m = $dev->next($next - time > 0 ? $next - time : 0.01);
         last if $dev->{eof};
-        next unless $m && $m->{keyword} eq 'C508';
+        next unless $m;
+        if ($m->{keyword} ne 'C508') {
+            $dev->answer($m, 1, '', '', 0) unless $m->{keyword} =~ /^C[15]0[01]$/;     # anything else is done
+            next;
+        }
 
         my ($start, $channel, $stream) = @{ $m->{body} }[1 .. 3];
         my $key = "$channel/$stream";
