@@ -93,7 +93,7 @@ stop status logs:
 
 T ?=
 test: build
-	@$(MAKE) -j$(JOBS) tests
+	@$(MAKE) -j$(JOBS) tests fuzzers
 	@t/run $(T)
 
 unit: deps
