@@ -1,0 +1,343 @@
+/* Settings from the environment, the log, clocks and identifiers. */
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mdvr/basics/json.h"
+#include "mdvr/dc/time.h"
+#include "worker/worker.h"
+
+#define WK_LOG_LINE   4096
+#define WK_LOG_WITH   8
+
+static wk_level_e   wk_level = WK_INFO;
+static const char  *wk_levels[] = { "ERROR", "WARN", "INFO", "DEBUG" };
+
+static struct {
+    const char  *key;
+    char         value[128];
+} wk_with[WK_LOG_WITH];
+
+
+static unsigned
+wk_conf_number(const char *name, unsigned min, unsigned max, unsigned value,
+    bool *bad)
+{
+    char           *end;
+    const char     *text;
+    unsigned long   n;
+
+    text = getenv(name);
+
+    if (text == NULL || *text == '\0') {
+        return value;
+    }
+
+    errno = 0;
+    n = strtoul(text, &end, 10);
+
+    if (errno || *end || !isdigit((unsigned char) *text) || n < min
+        || n > max)
+    {
+        fprintf(stderr, "mdvr-worker: invalid value \"%s\" of %s: it must be "
+                "between %u and %u\n", text, name, min, max);
+        *bad = true;
+        return value;
+    }
+
+    return (unsigned) n;
+}
+
+
+static char *
+wk_conf_secret(const char *file)
+{
+    char    line[512], *p;
+    FILE   *f;
+
+    f = fopen(file, "r");
+    if (f == NULL) {
+        fprintf(stderr, "mdvr-worker: cannot open %s: %s\n", file,
+                strerror(errno));
+        return NULL;
+    }
+
+    p = fgets(line, sizeof(line), f);
+    fclose(f);
+
+    if (p == NULL) {
+        fprintf(stderr, "mdvr-worker: %s is empty\n", file);
+        return NULL;
+    }
+
+    line[strcspn(line, "\r\n")] = '\0';
+
+    return strdup(line);
+}
+
+
+bool
+wk_conf_read(wk_conf_t *conf)
+{
+    bool         bad;
+    long         cores;
+    unsigned     i;
+    const char  *text;
+
+    bad = false;
+    memset(conf, 0, sizeof(*conf));
+
+    cores = sysconf(_SC_NPROCESSORS_ONLN);
+    text = getenv("MDVR_NODE");
+
+    if (text == NULL || *text == '\0') {
+        text = "worker";
+    }
+
+    for (i = 0; text[i]; i++) {
+        if (i == 64 || (!isalnum((unsigned char) text[i])
+                        && strchr("._-", text[i]) == NULL))
+        {
+            fprintf(stderr, "mdvr-worker: invalid MDVR_NODE \"%s\"\n", text);
+            return false;
+        }
+    }
+
+    snprintf(conf->node, sizeof(conf->node), "%s", text);
+    snprintf(conf->name, sizeof(conf->name), "%s-%d", conf->node,
+             (int) getpid());
+
+    conf->pg = getenv("MDVR_PG_CONNINFO");
+    conf->redis = getenv("MDVR_REDIS");
+    conf->state_dir = getenv("MDVR_STATE_DIR");
+    conf->storage = getenv("MDVR_STORAGE");
+    conf->tmp = getenv("MDVR_TMP");
+
+    if (conf->tmp == NULL) {
+        conf->tmp = "/tmp";
+    }
+
+    if (conf->pg == NULL || conf->redis == NULL || conf->storage == NULL) {
+        fprintf(stderr, "mdvr-worker: MDVR_PG_CONNINFO, MDVR_REDIS and "
+                "MDVR_STORAGE must be set\n");
+        return false;
+    }
+
+    text = getenv("MDVR_REDIS_PASSWORD_FILE");
+
+    if (text && *text) {
+        conf->redis_password = wk_conf_secret(text);
+        if (conf->redis_password == NULL) {
+            return false;
+        }
+    }
+
+    text = getenv("MDVR_LOG_LEVEL");
+
+    for (i = 0; text && i < 4; i++) {
+        if (strcasecmp(text, wk_levels[i]) == 0) {
+            wk_level = (wk_level_e) i;
+        }
+    }
+
+    conf->slots = wk_conf_number("MDVR_WORKER_JOBS", 1, 64,
+                                 cores > 0 && cores < 64 ? (unsigned) cores : 2,
+                                 &bad);
+    conf->lease_ms = wk_conf_number("MDVR_WORKER_LEASE_MS", 500, 600000,
+                                    30000, &bad);
+    conf->retry_ms = wk_conf_number("MDVR_WORKER_RETRY_MS", 10, 60000, 2000,
+                                    &bad);
+    conf->tick_ms = wk_conf_number("MDVR_WORKER_TICK_MS", 100, 60000, 5000,
+                                   &bad);
+    conf->memory = (uint64_t) wk_conf_number("MDVR_WORKER_JOB_MEMORY_MB", 256,
+                                             65536, 2048, &bad) << 20;
+
+    return !bad;
+}
+
+
+void
+wk_log_level(wk_level_e level)
+{
+    wk_level = level;
+}
+
+
+wk_level_e
+wk_log_level_get(void)
+{
+    return wk_level;
+}
+
+
+void
+wk_log_with(const char *key, const char *value)
+{
+    unsigned  i;
+
+    for (i = 0; i < WK_LOG_WITH; i++) {
+        if (wk_with[i].key == NULL || strcmp(wk_with[i].key, key) == 0) {
+            wk_with[i].key = key;
+            snprintf(wk_with[i].value, sizeof(wk_with[i].value), "%s",
+                     value ? value : "");
+            return;
+        }
+    }
+}
+
+
+void
+wk_log(wk_level_e level, const char *msg, ...)
+{
+    char          line[WK_LOG_LINE];
+    va_list       args;
+    unsigned      i;
+    mdvr_buf_t    b;
+    mdvr_json_t   j;
+    uint8_t       stamp[40];
+    mdvr_buf_t    s;
+    const char   *key, *value;
+    size_t        n;
+
+    if (level > wk_level) {
+        return;
+    }
+
+    b = mdvr_buf(line, sizeof(line) - 2);
+    s = mdvr_buf(stamp, sizeof(stamp));
+    mdvr_time_write_rfc3339(&s, wk_now_ms());
+
+    mdvr_json_init(&j, &b);
+    mdvr_json_object(&j, NULL);
+    mdvr_json_str(&j, "time", mdvr_buf_view(&s));
+    mdvr_json_cstr(&j, "level", wk_levels[level]);
+    mdvr_json_cstr(&j, "msg", msg);
+
+    for (i = 0; i < WK_LOG_WITH && wk_with[i].key; i++) {
+        if (wk_with[i].value[0]) {
+            mdvr_json_cstr(&j, wk_with[i].key, wk_with[i].value);
+        }
+    }
+
+    va_start(args, msg);
+
+    while ((key = va_arg(args, const char *)) != NULL) {
+        value = va_arg(args, const char *);
+        if (value) {
+            n = strnlen(value, 1000);
+            mdvr_json_str(&j, key, mdvr_str(value, n));
+        }
+    }
+
+    va_end(args);
+
+    mdvr_json_object_end(&j);
+
+    if (b.full) {                       /* too long: the message alone */
+        b = mdvr_buf(line, sizeof(line) - 2);
+        mdvr_json_init(&j, &b);
+        mdvr_json_object(&j, NULL);
+        mdvr_json_str(&j, "time", mdvr_buf_view(&s));
+        mdvr_json_cstr(&j, "level", wk_levels[level]);
+        mdvr_json_cstr(&j, "msg", msg);
+        mdvr_json_object_end(&j);
+    }
+
+    line[b.len] = '\n';
+
+    if (write(STDOUT_FILENO, line, b.len + 1) < 0) {
+        return;                         /* nobody listens: nothing to do */
+    }
+}
+
+
+int64_t
+wk_now_ms(void)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+
+    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+
+int64_t
+wk_clock_ms(void)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+
+void
+wk_uuid(char *out)
+{
+    int       i;
+    uint8_t   u[16];
+    int64_t   ms;
+
+    ms = wk_now_ms();
+
+    if (getrandom(u, sizeof(u), 0) != (ssize_t) sizeof(u)) {
+        abort();                        /* never for 16 bytes */
+    }
+
+    for (i = 0; i < 6; i++) {
+        u[i] = (uint8_t) (ms >> (40 - 8 * i));
+    }
+
+    u[6] = 0x70 | (u[6] & 0x0f);
+    u[8] = 0x80 | (u[8] & 0x3f);
+
+    for (i = 0; i < 16; i++) {
+        out += sprintf(out, "%s%02x",
+                       i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+                       u[i]);
+    }
+}
+
+
+bool
+wk_is_uuid(const char *s)
+{
+    int  i;
+
+    for (i = 0; i < 36; i++) {
+        if (i == 8 || i == 13 || i == 18 || i == 23) {
+            if (s[i] != '-') {
+                return false;
+            }
+
+        } else if (!isxdigit((unsigned char) s[i])) {
+            return false;
+        }
+    }
+
+    return s[36] == '\0';
+}
+
+
+int64_t
+wk_uuid_ms(const char *uuid)
+{
+    unsigned  hi, lo;
+
+    if (!wk_is_uuid(uuid) || uuid[14] != '7'
+        || sscanf(uuid, "%8x-%4x", &hi, &lo) != 2)
+    {
+        return 0;
+    }
+
+    return ((int64_t) hi << 16) | lo;
+}

@@ -1,0 +1,160 @@
+/* PostgreSQL for a child of the worker. */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "worker/db.h"
+
+
+void
+wk_db_init(wk_db_t *db, const wk_conf_t *conf)
+{
+    memset(db, 0, sizeof(*db));
+    db->conf = conf;
+}
+
+
+void
+wk_db_close(wk_db_t *db)
+{
+    if (db->c) {
+        PQfinish(db->c);
+        db->c = NULL;
+    }
+}
+
+
+static void
+wk_db_failed(wk_db_t *db, const char *why)
+{
+    size_t  n;
+
+    n = strcspn(why, "\n");
+    snprintf(db->error, sizeof(db->error), "%.*s", (int) n, why);
+}
+
+
+static void
+wk_db_ignore(void *data, const PGresult *res)
+{
+}
+
+
+static bool
+wk_db_connect(wk_db_t *db)
+{
+    if (db->c && PQstatus(db->c) == CONNECTION_OK) {
+        return true;
+    }
+
+    wk_db_close(db);
+    db->c = PQconnectdb(db->conf->pg);
+
+    if (PQstatus(db->c) != CONNECTION_OK) {
+        wk_db_failed(db, PQerrorMessage(db->c));
+        wk_db_close(db);
+        return false;
+    }
+
+    PQsetNoticeReceiver(db->c, wk_db_ignore, NULL);
+
+    return true;
+}
+
+
+PGresult *
+wk_db(wk_db_t *db, const char *sql, int n, const char *const *values)
+{
+    PGresult  *res;
+
+    if (!wk_db_connect(db)) {
+        return NULL;
+    }
+
+    res = PQexecParams(db->c, sql, n, NULL, values, NULL, NULL, 0);
+
+    if (PQresultStatus(res) == PGRES_TUPLES_OK
+        || PQresultStatus(res) == PGRES_COMMAND_OK)
+    {
+        return res;
+    }
+
+    wk_db_failed(db, PQresultErrorMessage(res));
+    PQclear(res);
+    wk_db_rollback(db);
+
+    return NULL;
+}
+
+
+bool
+wk_db_begin(wk_db_t *db, const char *tenant_id)
+{
+    PGresult  *res;
+
+    res = wk_db(db, "begin", 0, NULL);
+    if (res == NULL) {
+        return false;
+    }
+
+    PQclear(res);
+
+    if (tenant_id == NULL) {
+        return true;
+    }
+
+    res = wk_db(db, "select set_config('app.current_tenant_id', $1, true)", 1,
+                &tenant_id);
+    if (res == NULL) {
+        return false;
+    }
+
+    PQclear(res);
+
+    return true;
+}
+
+
+bool
+wk_db_commit(wk_db_t *db)
+{
+    bool       ok;
+    PGresult  *res;
+
+    res = wk_db(db, "commit", 0, NULL);
+    if (res == NULL) {
+        return false;
+    }
+
+    /* a transaction that had failed answers ROLLBACK */
+    ok = strcmp(PQcmdStatus(res), "COMMIT") == 0;
+    PQclear(res);
+
+    return ok;
+}
+
+
+void
+wk_db_rollback(wk_db_t *db)
+{
+    if (db->c == NULL) {
+        return;
+    }
+
+    if (PQtransactionStatus(db->c) == PQTRANS_INERROR
+        || PQtransactionStatus(db->c) == PQTRANS_INTRANS)
+    {
+        PQclear(PQexec(db->c, "rollback"));
+    }
+
+    if (PQstatus(db->c) != CONNECTION_OK) {
+        wk_db_close(db);
+    }
+}
+
+
+const char *
+wk_db_get(const PGresult *res, int row, int column)
+{
+    return PQgetisnull(res, row, column) ? NULL : PQgetvalue(res, row, column);
+}

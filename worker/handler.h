@@ -1,0 +1,56 @@
+/*
+ * What a kind of job does.  Handlers run in a child of their own
+ * (worker/pool.h) and may be run again at any time: each is idempotent.
+ */
+
+#ifndef MDVR_WORKER_HANDLER_H
+#define MDVR_WORKER_HANDLER_H
+
+#include "worker/db.h"
+#include "worker/pool.h"
+#include "worker/queue.h"
+#include "worker/storage.h"
+
+typedef struct {
+    const wk_conf_t  *conf;
+    const wk_job_t   *job;
+    wk_db_t           db;
+    wk_redis_t        redis;
+    wk_storage_t      storage;
+    wk_result_t      *res;
+} wk_task_t;
+
+typedef struct {
+    wk_verdict_e  (*run)(wk_task_t *t);
+
+    /* in a child, too, when the job is about to be dead-lettered */
+    void          (*give_up)(wk_task_t *t, const char *reason);
+} wk_handler_t;
+
+extern const wk_handler_t  wk_handlers[MDVR_JOB_KINDS];
+
+wk_verdict_e wk_ingest(wk_task_t *t);
+wk_verdict_e wk_transcode(wk_task_t *t);
+void wk_media_give_up(wk_task_t *t, const char *reason);
+
+/* The media id of a job: its media_id, or its own id. */
+const char *wk_media_id(const wk_job_t *job);
+
+/*
+ * "<tenant>/<yyyy>/<mm>/<dd>/<media id>/<name>": the date is the one inside
+ * the media id, so that a repeated job makes the same key.
+ */
+void wk_media_key(char *key, size_t size, const char *tenant_id,
+    const char *media_id, const char *name);
+
+/* Puts documents of staged files back into the queue (worker/ingest.c). */
+void wk_ingest_sweep(const wk_conf_t *conf, wk_redis_t *redis,
+    unsigned older_s);
+
+/* One look at everything that is due (worker/schedule.c); for a child. */
+void wk_schedule(void *data, wk_result_t *res);
+
+/* mdvr-worker jobs ... (worker/jobs.c); the exit status */
+int wk_jobs(const wk_conf_t *conf, int argc, char **argv);
+
+#endif /* MDVR_WORKER_HANDLER_H */

@@ -1,0 +1,435 @@
+/*
+ * mdvr-worker: takes jobs from Redis and runs each in a child.
+ *
+ *   mdvr-worker                    until SIGTERM; finishes what it has begun
+ *   mdvr-worker jobs list|show|requeue|drop ...
+ *
+ * The supervisor never touches a file of a device, PostgreSQL or libav: it
+ * keeps leases alive, sees children end, and decides between done, later and
+ * never.  A second kind of child, one at a time, does the scheduled work.
+ */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "worker/handler.h"
+
+#define WK_STOP_MS      20000           /* for running jobs after SIGTERM */
+#define WK_SWEEP_MS     30000
+#define WK_BUSY_MS      50              /* pause while children run */
+#define WK_IDLE_MS      500             /* BLOCK while none does */
+#define WK_RETRY_MAX    600000
+
+typedef struct {
+    wk_child_t        child;
+    wk_job_t          job;
+    bool              ended;            /* the queue must still be told */
+    bool              burying;          /* give_up() runs */
+    wk_result_t       res;
+} wk_slot_t;
+
+typedef struct {
+    const wk_conf_t  *conf;
+    wk_redis_t        redis;
+    wk_queue_t        queue;
+    wk_slot_t         slots[64];
+    wk_child_t        schedule;
+    int64_t           next_beat, next_recover, next_promote, next_sweep,
+                      next_tick;
+} wk_main_t;
+
+typedef struct {
+    const wk_conf_t  *conf;
+    const wk_job_t   *job;
+    const char       *bury;             /* reason, or NULL: run */
+} wk_start_t;
+
+static volatile sig_atomic_t  wk_stop;
+
+const wk_handler_t  wk_handlers[MDVR_JOB_KINDS] = {
+    [MDVR_JOB_INGEST] =    { wk_ingest,    wk_media_give_up },
+    [MDVR_JOB_TRANSCODE] = { wk_transcode, wk_media_give_up },
+};
+
+
+static void
+wk_on_signal(int signo)
+{
+    if (signo == SIGUSR2) {
+        wk_log_level((wk_log_level_get() + 1) % 4);
+        return;
+    }
+
+    wk_stop = 1;
+}
+
+
+/* In the child: connections of its own, then the handler. */
+
+static void
+wk_run(void *data, wk_result_t *res)
+{
+    wk_task_t           t;
+    const wk_start_t   *start = data;
+
+    memset(&t, 0, sizeof(t));
+    t.conf = start->conf;
+    t.job = start->job;
+    t.res = res;
+
+    wk_log_with("job", wk_job_str(t.job, "id"));
+    wk_log_with("kind", mdvr_job_info(t.job->kind)->name);
+    wk_log_with("request_id", wk_job_str(t.job, "request_id"));
+    wk_log_with("tenant_id", wk_job_str(t.job, "tenant_id"));
+    wk_log_with("device", wk_job_str(t.job, "serial"));
+
+    wk_db_init(&t.db, t.conf);
+    wk_redis_init(&t.redis, t.conf);
+    wk_storage_init(&t.storage, t.conf);
+
+    if (start->bury) {
+        wk_handlers[t.job->kind].give_up(&t, start->bury);
+        wk_result(res, WK_DONE, "", "%s", "");
+
+    } else {
+        wk_handlers[t.job->kind].run(&t);
+    }
+
+    wk_db_close(&t.db);
+    wk_redis_close(&t.redis);
+}
+
+
+static void
+wk_start(wk_main_t *m, wk_slot_t *slot, const char *bury)
+{
+    wk_start_t  start = { m->conf, &slot->job, bury };
+
+    slot->burying = bury != NULL;
+
+    if (!wk_child_start(&slot->child, m->conf,
+                        bury ? 60 : mdvr_job_info(slot->job.kind)->wall_s,
+                        wk_run, &start))
+    {
+        slot->ended = true;
+        wk_result(&slot->res, WK_RETRY, "process", "no process to be had");
+    }
+}
+
+
+/* The pause before the next attempt: doubling, with jitter, bounded. */
+
+static int64_t
+wk_pause(const wk_conf_t *conf, unsigned attempt)
+{
+    int64_t   ms;
+    unsigned  i;
+
+    ms = conf->retry_ms;
+
+    for (i = 1; i < attempt && ms < WK_RETRY_MAX; i++) {
+        ms *= 2;
+    }
+
+    if (ms > WK_RETRY_MAX) {
+        ms = WK_RETRY_MAX;
+    }
+
+    return ms / 2 + random() % (ms + 1);
+}
+
+
+/* Tells the queue what became of a job; false: Redis is away, later. */
+
+static bool
+wk_settle(wk_main_t *m, wk_slot_t *slot)
+{
+    bool                    ok;
+    char                    id[64], attempt[16];
+    const char             *name;
+    const mdvr_job_info_t  *info;
+
+    info = mdvr_job_info(slot->job.kind);
+    name = info->name;
+    snprintf(id, sizeof(id), "%s", wk_job_str(&slot->job, "id"));
+    snprintf(attempt, sizeof(attempt), "%u", slot->job.attempt);
+
+    if (slot->res.verdict == WK_DONE) {
+        ok = wk_queue_done(&m->queue, &slot->job);
+
+        if (ok) {
+            wk_log(WK_INFO, "job done", "job", id, "kind", name, "attempt",
+                   attempt, NULL);
+        }
+
+        return ok;
+    }
+
+    if (slot->res.verdict == WK_RETRY && slot->job.attempt < info->attempts) {
+        ok = wk_queue_retry(&m->queue, &slot->job,
+                            wk_pause(m->conf, slot->job.attempt),
+                            slot->res.reason);
+        if (ok) {
+            wk_log(WK_WARN, "job failed, will be tried again", "job", id,
+                   "kind", name, "attempt", attempt, "code", slot->res.code,
+                   "reason", slot->res.reason, NULL);
+        }
+
+        return ok;
+    }
+
+    ok = wk_queue_dead(&m->queue, &slot->job, slot->res.code,
+                       slot->res.reason);
+    if (ok) {
+        wk_log(WK_ERROR, "job given up", "job", id, "kind", name, "attempt",
+               attempt, "code", slot->res.code, "reason", slot->res.reason,
+               NULL);
+    }
+
+    return ok;
+}
+
+
+static void
+wk_reap(wk_main_t *m)
+{
+    unsigned      i;
+    wk_slot_t    *slot;
+    wk_result_t   res;
+
+    for (i = 0; i < m->conf->slots; i++) {
+        slot = &m->slots[i];
+
+        if (slot->child.pid && wk_child_poll(&slot->child, &res)) {
+            slot->ended = true;
+
+            if (slot->burying) {
+                slot->burying = false;  /* slot->res is why it is buried */
+
+            } else {
+                slot->res = res;
+                wk_queue_count(&m->queue, slot->job.kind,
+                               wk_clock_ms() - slot->child.started_ms,
+                               res.verdict == WK_DONE ? NULL : res.code);
+
+                if (res.verdict == WK_GIVE_UP
+                    || (res.verdict == WK_RETRY
+                        && slot->job.attempt
+                           >= mdvr_job_info(slot->job.kind)->attempts))
+                {
+                    slot->ended = false;
+                    wk_start(m, slot, slot->res.reason);
+                }
+            }
+        }
+
+        if (slot->ended && wk_settle(m, slot)) {
+            memset(slot, 0, sizeof(*slot));
+        }
+    }
+
+    if (m->schedule.pid && wk_child_poll(&m->schedule, &res)
+        && res.verdict != WK_DONE)
+    {
+        wk_log(WK_WARN, "scheduled work failed", "code", res.code, "reason",
+               res.reason, NULL);
+    }
+}
+
+
+static void
+wk_fill(wk_main_t *m, bool idle)
+{
+    unsigned    i;
+    wk_job_t    job;
+    wk_slot_t  *slot;
+
+    for (i = 0; i < m->conf->slots; i++) {
+        slot = &m->slots[i];
+
+        if (slot->child.pid || slot->ended) {
+            continue;
+        }
+
+        if (!wk_queue_take(&m->queue, &job, idle ? WK_IDLE_MS : 0)) {
+            return;
+        }
+
+        idle = false;
+        slot->job = job;
+
+        if (job.doc == NULL) {
+            slot->ended = true;
+            wk_result(&slot->res, WK_GIVE_UP, "document",
+                      "the job is not a JSON object");
+
+        } else if (job.attempt > mdvr_job_info(job.kind)->attempts) {
+            wk_result(&slot->res, WK_GIVE_UP, "crash",
+                      "its worker was lost %u times", job.attempt - 1);
+            wk_start(m, slot, slot->res.reason);
+
+        } else {
+            wk_start(m, slot, NULL);
+        }
+    }
+}
+
+
+static bool
+wk_due(int64_t *next, int64_t now, int64_t every)
+{
+    if (now < *next) {
+        return false;
+    }
+
+    *next = now + every;
+
+    return true;
+}
+
+
+static void
+wk_chores(wk_main_t *m)
+{
+    int64_t   now;
+    unsigned  i;
+
+    now = wk_clock_ms();
+
+    if (wk_due(&m->next_beat, now, m->conf->lease_ms / 3)) {
+        for (i = 0; i < m->conf->slots; i++) {
+            if (m->slots[i].child.pid || m->slots[i].ended) {
+                wk_queue_beat(&m->queue, &m->slots[i].job);
+            }
+        }
+
+        wk_queue_beat(&m->queue, NULL);
+    }
+
+    if (wk_stop) {
+        return;
+    }
+
+    if (wk_due(&m->next_recover, now, m->conf->lease_ms / 3)) {
+        wk_queue_recover(&m->queue);
+    }
+
+    if (wk_due(&m->next_promote, now, 250)) {
+        wk_queue_promote(&m->queue);
+    }
+
+    if (wk_due(&m->next_sweep, now, WK_SWEEP_MS)) {
+        wk_ingest_sweep(m->conf, &m->redis, WK_SWEEP_MS / 1000);
+    }
+
+    if (m->schedule.pid == 0 && wk_due(&m->next_tick, now, m->conf->tick_ms))
+    {
+        wk_child_start(&m->schedule, m->conf, 300, wk_schedule,
+                       (void *) m->conf);
+    }
+}
+
+
+static unsigned
+wk_running(wk_main_t *m)
+{
+    unsigned  i, n;
+
+    for (i = 0, n = 0; i < m->conf->slots; i++) {
+        n += m->slots[i].child.pid || m->slots[i].ended;
+    }
+
+    return n;
+}
+
+
+static int
+wk_main(const wk_conf_t *conf)
+{
+    int64_t           stop_at;
+    unsigned          i, running;
+    static wk_main_t  m;
+    struct sigaction  sa;
+
+    memset(&sa, 0, sizeof(sa));
+    sa.sa_handler = wk_on_signal;
+    sa.sa_flags = SA_RESTART;
+    sigaction(SIGTERM, &sa, NULL);
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGUSR2, &sa, NULL);
+    signal(SIGPIPE, SIG_IGN);
+
+    m.conf = conf;
+    wk_redis_init(&m.redis, conf);
+    wk_queue_init(&m.queue, conf, &m.redis);
+    srandom((unsigned) (wk_now_ms() ^ getpid()));
+
+    wk_log(WK_INFO, "worker started", "worker", conf->name, NULL);
+    stop_at = 0;
+
+    for ( ;; ) {
+        wk_reap(&m);
+        wk_chores(&m);
+        running = wk_running(&m);
+
+        if (wk_stop) {
+            if (stop_at == 0) {
+                stop_at = wk_clock_ms() + WK_STOP_MS;
+                wk_log(WK_INFO, "worker stops when its jobs are done", NULL);
+            }
+
+            if (running == 0 || wk_clock_ms() > stop_at) {
+                break;
+            }
+
+            usleep(WK_BUSY_MS * 1000);
+            continue;
+        }
+
+        if (running < conf->slots) {
+            wk_fill(&m, running == 0);
+        }
+
+        if (running || m.schedule.pid || !m.redis.up) {
+            usleep(WK_BUSY_MS * 1000);
+        }
+    }
+
+    /* what is not finished is taken over by another when its lease ends */
+
+    for (i = 0; i < conf->slots; i++) {
+        wk_child_kill(&m.slots[i].child);
+    }
+
+    wk_child_kill(&m.schedule);
+    wk_redis_close(&m.redis);
+    wk_log(WK_INFO, "worker stopped", NULL);
+
+    return 0;
+}
+
+
+int
+main(int argc, char **argv)
+{
+    wk_conf_t  conf;
+
+    if (!wk_conf_read(&conf)) {
+        return 2;
+    }
+
+    if (argc > 1 && strcmp(argv[1], "jobs") == 0) {
+        return wk_jobs(&conf, argc - 2, argv + 2);
+    }
+
+    if (argc > 1) {
+        fprintf(stderr, "usage: mdvr-worker [jobs list|show|requeue|drop]\n");
+        return 2;
+    }
+
+    return wk_main(&conf);
+}

@@ -1,0 +1,37 @@
+/*
+ * Object storage.  Keys are made by the server: lower-case words, digits,
+ * '-', '.', and '/' between; an object appears under its key when it is
+ * complete, and replaces what was there.
+ *
+ * file:/path is a directory on this node's disk (or one that all nodes
+ * mount): written as <key>.<random>.part, synced, renamed.
+ */
+
+#ifndef MDVR_WORKER_STORAGE_H
+#define MDVR_WORKER_STORAGE_H
+
+#include "worker/worker.h"
+
+typedef struct {
+    const wk_conf_t  *conf;
+    char              error[300];   /* why the last call failed */
+} wk_storage_t;
+
+void wk_storage_init(wk_storage_t *s, const wk_conf_t *conf);
+
+/* Stores a local file; size_bytes (may be NULL) is what was stored. */
+bool wk_storage_put(wk_storage_t *s, const char *key, const char *file,
+    uint64_t *size_bytes);
+
+/*
+ * Makes an object readable as a local file: `path` (of `size` bytes) is
+ * either the object itself, which must not be changed, or a copy in
+ * conf->tmp, then *copied is true and the caller unlinks it.
+ */
+bool wk_storage_get(wk_storage_t *s, const char *key, char *path, size_t size,
+    bool *copied);
+
+/* Missing objects are no failure. */
+bool wk_storage_delete(wk_storage_t *s, const char *key);
+
+#endif /* MDVR_WORKER_STORAGE_H */
