@@ -95,9 +95,21 @@ SKIP: {
 
 # a second instance beside it; a node on the stores of the first
 
-my $b = instance('b');
+my $b = instance('b', DEMO => 1);
 mdvr($b, 'start');
 is $?, 0, 'a second instance starts beside it';
+{
+    my $c = json_of(slurp("$b->{MDVR_VAR}/credentials.json"));
+    my $demo = MDVR::HTTP->new(port => $b->{MDVR_HTTP_PORT});
+    $demo->token($demo->post('/auth/login', { email => $c->{email}, password => $c->{password} })->{json}{access_token});
+    my @items = @{ $demo->get('/devices?online=true')->{json}{items} };
+    is scalar @items, 3, 'with a demo fleet that is online';
+    my $r = $demo->post("/devices/$items[0]{id}/video/start", { channel => 1, stream => 'sub' });
+    is $r->{status}, 200, 'its cameras can be watched';
+    my $film = $demo->stream($r->{json}{urls}{fmp4} // '/live/none/stream.mp4');
+    like $film->read(20000, 10), qr/^....ftyp.*moof/s, 'and deliver a film';
+    $film->close;
+}
 isnt json_of(slurp("$b->{MDVR_VAR}/credentials.json"))->{password}, $cred->{password}, 'with secrets of its own';
 mdvr($b, 'stop');
 is_deeply [ left($b) ], [], 'and stops without a trace';
