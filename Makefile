@@ -148,6 +148,7 @@ PARTS += $(OPS_BIN)
 
 .PHONY: tests tests-unit fuzzers benches
 parts: $(PARTS)
+	@:
 
 UNIT_MAIN  := $(foreach f,$(UNIT_SRC),$(if $(findstring /lib/,$(f)),,$(f)))
 UNIT_LIB   := $(filter-out $(UNIT_MAIN),$(UNIT_SRC))

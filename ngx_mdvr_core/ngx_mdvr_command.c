@@ -19,6 +19,7 @@
 
 
 #define NGX_MDVR_COMMAND_MAX    16384   /* commands in flight per worker */
+#define NGX_MDVR_COMMAND_PROGRESS  600000   /* ms between progress reports */
 #define NGX_MDVR_COMMAND_GRACE  2000    /* ms: the executor speaks first */
 #define NGX_MDVR_COMMAND_REDIS  3000    /* ms to find and reach the holder */
 #define NGX_MDVR_COMMAND_BODY   65536
@@ -501,6 +502,12 @@ ngx_mdvr_command_say(ngx_mdvr_pending_t *pending,
         }
 
         ngx_mdvr_command_free(pending);
+
+    } else if (answer->success >= 0) {
+
+        /* the device is at work and says so: an upgrade takes its time */
+
+        ngx_add_timer(&pending->timer, NGX_MDVR_COMMAND_PROGRESS);
     }
 
     if (done) {

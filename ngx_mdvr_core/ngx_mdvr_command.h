@@ -63,8 +63,9 @@ typedef struct {
 
 /*
  * Answers of a command, from the event loop, never from within
- * ngx_mdvr_command_send(): NGX_MDVR_ANSWER_SENT at most once and first, then
- * exactly one other.  With rc other than MDVR_OK, `answer` is NULL and nothing
+ * ngx_mdvr_command_send(): NGX_MDVR_ANSWER_SENT first, if at all, and again
+ * with success >= 0 for each progress report of the device, then exactly one
+ * other.  With rc other than MDVR_OK, `answer` is NULL and nothing
  * more comes: MDVR_E_UNAVAILABLE when Redis is away.
  */
 typedef void (*ngx_mdvr_answer_pt)(void *data, const ngx_mdvr_answer_t *answer,

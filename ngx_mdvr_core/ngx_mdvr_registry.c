@@ -589,6 +589,31 @@ ngx_mdvr_registry_store(const ngx_str_t *serial,
 }
 
 
+/* a row too old to be believed, for as long as PostgreSQL cannot be asked */
+
+static ngx_int_t
+ngx_mdvr_registry_stale(const ngx_str_t *serial, ngx_mdvr_device_t *device)
+{
+    ngx_int_t          rc;
+    ngx_mdvr_entry_t  *e;
+
+    rc = NGX_DECLINED;
+
+    ngx_mdvr_lock();
+
+    e = ngx_mdvr_find_locked(serial);
+
+    if (e && e->known) {
+        ngx_mdvr_device_copy(e, device);
+        rc = NGX_OK;
+    }
+
+    ngx_mdvr_unlock();
+
+    return rc;
+}
+
+
 ngx_int_t
 ngx_mdvr_registry_lookup(ngx_pool_t *pool, const ngx_str_t *serial,
     ngx_mdvr_device_t *device, ngx_msec_t timeout, ngx_mdvr_device_pt done,
@@ -607,6 +632,12 @@ ngx_mdvr_registry_lookup(ngx_pool_t *pool, const ngx_str_t *serial,
 
     if (rc != NGX_AGAIN) {
         return rc;
+    }
+
+    if (!ngx_mdvr_pg_up(NGX_MDVR_PG_STREAM)
+        && ngx_mdvr_registry_stale(serial, device) == NGX_OK)
+    {
+        return NGX_OK;
     }
 
     lookup = pool ? ngx_palloc(pool, sizeof(ngx_mdvr_lookup_t))
@@ -710,6 +741,10 @@ ngx_mdvr_registry_fetched(void *data, const ngx_mdvr_pg_rows_t *rows,
 
             (void) ngx_mdvr_registry_holder(&lookup->serial, &device.holder);
         }
+
+    } else if (ngx_mdvr_registry_stale(&lookup->serial, &device) == NGX_OK) {
+        found = &device;
+        rc = MDVR_OK;
     }
 
     if (lookup->owned) {

@@ -89,6 +89,7 @@ ngx_int_t ngx_mdvr_registry_holder(const ngx_str_t *serial,
  * NGX_OK, NGX_DECLINED: as ngx_mdvr_registry_find(), `done` is not called.
  * NGX_AGAIN: `done` will be called once, unless `pool` is destroyed first, with
  * rc MDVR_OK and the device, MDVR_E_NOT_FOUND, or what ngx_mdvr_pg.h lists.
+ * While PostgreSQL cannot be asked a row of any age is good enough.
  * NGX_BUSY, NGX_ERROR: as ngx_mdvr_pg_query().
  *
  * `device` is borrowed in `done`.

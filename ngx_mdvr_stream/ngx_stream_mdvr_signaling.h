@@ -35,6 +35,7 @@
 #include "mdvr/dc/write.h"
 #include "ngx_mdvr_core/ngx_mdvr_command.h"
 #include "ngx_mdvr_core/ngx_mdvr_core.h"
+#include "ngx_mdvr_core/ngx_mdvr_pg.h"
 #include "ngx_mdvr_core/ngx_mdvr_registry.h"
 #include "ngx_mdvr_stream/ngx_stream_mdvr_signaling_journal.h"
 
@@ -150,6 +151,8 @@ struct ngx_mdvr_link_s {
     unsigned                      counted_new:1;
     unsigned                      shut:1;       /* our side is shut down */
     unsigned                      unknown_seen:1;
+    unsigned                      recheck:1;    /* its row changed */
+    unsigned                      rechecking:1;
 };
 
 
@@ -175,6 +178,8 @@ typedef struct {
     ngx_mdvr_link_t              *resolved_for; /* its lookup has ended: */
     ngx_int_t                     resolved_rc;
     ngx_mdvr_device_t             resolved;
+
+    ngx_uint_t                    rechecks;     /* links with `recheck` */
 
     ngx_uint_t                    event;        /* counter in message ids */
     uint8_t                       records;      /* how often all devices had
@@ -270,6 +275,15 @@ void ngx_mdvr_sig_record(ngx_mdvr_link_t *link, const mdvr_v101_t *v,
 /* The link was ONLINE and ends. */
 void ngx_mdvr_sig_offline(ngx_mdvr_link_t *link, const char *reason);
 
+/* Whether a registered device still may be here: asks the cache, or
+ * PostgreSQL, and closes the link if not. */
+void ngx_mdvr_sig_recheck(ngx_mdvr_link_t *link);
+void ngx_mdvr_sig_control(void *data, const ngx_str_t *channel,
+    const ngx_str_t *msg);
+
+/* once a second: a few of the links that have to be looked at again */
+void ngx_mdvr_sig_rechecks(void);
+
 /* NGX_MDVR_MAIL_CLOSE and the devices of a worker that died */
 void ngx_mdvr_sig_mail(const ngx_mdvr_mail_t *mail);
 void ngx_mdvr_sig_lost(const ngx_mdvr_device_t *device);
@@ -299,6 +313,8 @@ ngx_int_t ngx_mdvr_sig_alarm(ngx_mdvr_link_t *link, const mdvr_message_t *m,
     const ngx_mdvr_device_t *device);
 ngx_int_t ngx_mdvr_sig_v298(ngx_mdvr_link_t *link, const mdvr_message_t *m,
     const ngx_mdvr_device_t *device);
+void ngx_mdvr_sig_v600(ngx_mdvr_link_t *link, const mdvr_message_t *m,
+    const mdvr_location_t *loc);
 ngx_int_t ngx_mdvr_sig_v299(ngx_mdvr_link_t *link, const mdvr_message_t *m,
     const ngx_mdvr_device_t *device);
 
@@ -311,7 +327,9 @@ typedef enum {
     NGX_MDVR_STORE_RELEASE,     /* V299 */
     NGX_MDVR_STORE_REGISTER,
     NGX_MDVR_STORE_OFFLINE,
+    NGX_MDVR_STORE_COMMAND,     /* what became of a command */
     NGX_MDVR_STORE_HEALTH,      /* V142 */
+    NGX_MDVR_STORE_HELD,        /* asks for commands that waited */
     NGX_MDVR_STORE_KNOCK,       /* never journaled */
     NGX_MDVR_STORE_KINDS
 } ngx_mdvr_store_kind_e;
@@ -381,6 +399,11 @@ void ngx_mdvr_sig_order(const ngx_mdvr_order_t *order);
 
 void ngx_mdvr_sig_v100(ngx_mdvr_link_t *link, const mdvr_message_t *m,
     const mdvr_location_t *loc);
+
+/* Asks PostgreSQL for commands that waited for this device. */
+void ngx_mdvr_task_held(ngx_mdvr_link_t *link);
+void ngx_mdvr_task_held_rows(const ngx_mdvr_uuid_t *device_id,
+    const ngx_mdvr_pg_rows_t *rows);
 
 /* The link ends: whoever waits hears that the device is offline. */
 void ngx_mdvr_task_detach(ngx_mdvr_link_t *link);

@@ -13,6 +13,10 @@
  * only keyword and time is not taken for another's.  Commands with several
  * answers (C152, C520, C550, C600, C706) stay SENT while the answers say that
  * more follow.  C1111 has no answer: written is done.
+ *
+ * Commands that were kept for a device that was offline come from PostgreSQL
+ * when it registers; nobody waits for their answers, which are recorded from
+ * here, as are answers that come when their sender has given up.
  */
 
 
@@ -40,6 +44,7 @@ struct ngx_mdvr_task_s {
     ngx_mdvr_link_t              *link;
     ngx_event_t                   timer;
     ngx_msec_t                    sent_at;
+    ngx_msec_t                    waited_until; /* by the sender */
     ngx_mdvr_task_state_e         state;
     ngx_str_t                     id;
     ngx_str_t                     reply;
@@ -56,8 +61,14 @@ static void ngx_mdvr_task_send(ngx_mdvr_task_t *task);
 static void ngx_mdvr_task_next(ngx_mdvr_link_t *link, ngx_str_t *keyword);
 static void ngx_mdvr_task_remove(ngx_mdvr_task_t *task);
 static void ngx_mdvr_task_timer(ngx_event_t *ev);
+static void ngx_mdvr_task_answer(ngx_mdvr_task_t *task,
+    const ngx_mdvr_answer_t *answer);
+static void ngx_mdvr_task_report(ngx_mdvr_task_t *task,
+    ngx_mdvr_answer_e status, const char *reason);
 static void ngx_mdvr_task_status(const ngx_str_t *reply, const ngx_str_t *id,
     ngx_mdvr_answer_e status, const char *reason);
+static void ngx_mdvr_task_update(ngx_mdvr_link_t *link, const ngx_str_t *id,
+    const ngx_mdvr_answer_t *answer);
 
 
 void
@@ -65,6 +76,7 @@ ngx_mdvr_sig_order(const ngx_mdvr_order_t *order)
 {
     u_char            *p;
     ngx_int_t          n;
+    ngx_msec_t         timeout;
     ngx_mdvr_link_t   *link;
     ngx_mdvr_task_t   *task, *t, **last;
 
@@ -141,7 +153,9 @@ ngx_mdvr_sig_order(const ngx_mdvr_order_t *order)
     *last = task;
     link->ntasks++;
 
-    ngx_add_timer(&task->timer, order->timeout ? order->timeout : 15000);
+    timeout = order->timeout ? order->timeout : 15000;
+    task->waited_until = ngx_current_msec + timeout;
+    ngx_add_timer(&task->timer, timeout);
 
     for (t = link->tasks; t != task; t = t->next) {
         if (t->state != NGX_MDVR_TASK_OVERDUE
@@ -184,7 +198,7 @@ ngx_mdvr_task_send(ngx_mdvr_task_t *task)
     }
 
     if (rc == NGX_DECLINED) {
-        ngx_mdvr_task_status(&task->reply, &task->id, NGX_MDVR_ANSWER_FAILED,
+        ngx_mdvr_task_report(task, NGX_MDVR_ANSWER_FAILED,
                              "message too long");
         ngx_mdvr_task_remove(task);
         return;
@@ -196,13 +210,12 @@ ngx_mdvr_task_send(ngx_mdvr_task_t *task)
                    "mdvr command %V, number %ui", &task->keyword,
                    (ngx_uint_t) link->number);
 
-    ngx_mdvr_task_status(&task->reply, &task->id, NGX_MDVR_ANSWER_SENT, NULL);
+    ngx_mdvr_task_report(task, NGX_MDVR_ANSWER_SENT, NULL);
 
     if (task->keyword.len == 5
         && ngx_strncmp(task->keyword.data, "C1111", 5) == 0)
     {
-        ngx_mdvr_task_status(&task->reply, &task->id,
-                             NGX_MDVR_ANSWER_ACKNOWLEDGED, NULL);
+        ngx_mdvr_task_report(task, NGX_MDVR_ANSWER_ACKNOWLEDGED, NULL);
         ngx_mdvr_task_remove(task);
     }
 }
@@ -282,7 +295,7 @@ ngx_mdvr_task_timer(ngx_event_t *ev)
                   "mdvr: command %V of \"%V\" not answered",
                   &task->keyword, &task->id);
 
-    ngx_mdvr_task_status(&task->reply, &task->id, NGX_MDVR_ANSWER_TIMEOUT,
+    ngx_mdvr_task_report(task, NGX_MDVR_ANSWER_TIMEOUT,
                          task->state == NGX_MDVR_TASK_WAITING
                          ? "another command was in the way" : NULL);
 
@@ -299,10 +312,211 @@ ngx_mdvr_task_timer(ngx_event_t *ev)
 
 
 static void
+ngx_mdvr_task_report(ngx_mdvr_task_t *task, ngx_mdvr_answer_e status,
+    const char *reason)
+{
+    ngx_mdvr_answer_t  answer;
+
+    ngx_memzero(&answer, sizeof(ngx_mdvr_answer_t));
+    answer.status = status;
+    answer.success = -1;
+
+    if (reason) {
+        answer.reason.data = (u_char *) reason;
+        answer.reason.len = ngx_strlen(reason);
+    }
+
+    ngx_mdvr_task_answer(task, &answer);
+}
+
+
+static void
+ngx_mdvr_task_answer(ngx_mdvr_task_t *task, const ngx_mdvr_answer_t *answer)
+{
+    if (task->reply.len) {
+        ngx_mdvr_command_answer(&task->reply, &task->id, answer);
+
+        if ((ngx_msec_int_t) (ngx_current_msec - task->waited_until) < 0) {
+            return;
+        }
+    }
+
+    /* a held command that was never sent waits for the next registration */
+
+    if (answer->status == NGX_MDVR_ANSWER_OFFLINE
+        && task->state == NGX_MDVR_TASK_WAITING)
+    {
+        return;
+    }
+
+    ngx_mdvr_task_update(task->link, &task->id, answer);
+}
+
+
+/* -- commands that waited ------------------------------------------------- */
+
+void
+ngx_mdvr_task_held(ngx_mdvr_link_t *link)
+{
+    u_char             id[NGX_MDVR_UUID_LEN];
+    ngx_str_t          param;
+    ngx_mdvr_store_t  *store;
+
+    param.data = id;
+    param.len = ngx_mdvr_uuid_print(id, &link->device_id) - id;
+
+    store = ngx_mdvr_store_new(NGX_MDVR_STORE_HELD, &link->device_id,
+                               &link->tenant_id, &param, 1, NULL, 0,
+                               MDVR_STR(""));
+    if (store) {
+        ngx_mdvr_store_queue(store, NULL);
+    }
+}
+
+
+void
+ngx_mdvr_task_held_rows(const ngx_mdvr_uuid_t *device_id,
+    const ngx_mdvr_pg_rows_t *rows)
+{
+    u_char             *p;
+    size_t              n;
+    int64_t             seconds;
+    ngx_int_t           digit;
+    ngx_str_t           hex;
+    ngx_uint_t          i;
+    ngx_mdvr_link_t    *link;
+    ngx_mdvr_task_t    *task;
+    ngx_mdvr_order_t    order;
+    ngx_mdvr_device_t   device;
+
+    static u_char       body[MDVR_FRAME_MAX];
+
+    if (ngx_mdvr_pg_nrows(rows) == 0
+        || ngx_mdvr_registry_find_id(device_id, &device) != NGX_OK)
+    {
+        return;
+    }
+
+    link = ngx_mdvr_link_find(mdvr_str(device.serial, device.serial_len));
+
+    if (link == NULL) {
+        return;
+    }
+
+    for (i = 0; i < ngx_mdvr_pg_nrows(rows); i++) {
+
+        ngx_memzero(&order, sizeof(ngx_mdvr_order_t));
+
+        order.id = ngx_mdvr_pg_value(rows, i, 0);
+        order.keyword = ngx_mdvr_pg_value(rows, i, 1);
+        order.serial.data = link->serial;
+        order.serial.len = link->serial_len;
+        order.request_id = ngx_mdvr_pg_value(rows, i, 4);
+        order.traceparent = ngx_mdvr_pg_value(rows, i, 5);
+        order.timeout = 15000;
+
+        if (ngx_mdvr_pg_int(rows, i, 3, &seconds) == NGX_OK) {
+            order.timeout = seconds * 1000;
+        }
+
+        for (task = link->tasks; task; task = task->next) {
+            if (task->id.len == order.id.len
+                && ngx_memcmp(task->id.data, order.id.data, order.id.len)
+                   == 0)
+            {
+                break;
+            }
+        }
+
+        if (task) {
+            continue;                       /* under way already */
+        }
+
+        hex = ngx_mdvr_pg_value(rows, i, 2);
+        order.body.data = body;
+
+        if (hex.len / 2 > sizeof(body)) {
+            continue;
+        }
+
+        for (p = body, n = 0; n + 1 < hex.len; n += 2) {
+            digit = ngx_hextoi(hex.data + n, 2);
+            *p++ = (u_char) digit;
+        }
+
+        order.body.len = p - body;
+
+        ngx_mdvr_sig_order(&order);
+    }
+}
+
+
+static void
+ngx_mdvr_task_update(ngx_mdvr_link_t *link, const ngx_str_t *id,
+    const ngx_mdvr_answer_t *answer)
+{
+    u_char             success[NGX_INT_T_LEN];
+    ngx_str_t          params[7];
+    ngx_mdvr_store_t  *store;
+    const ngx_str_t   *from[4];
+    ngx_uint_t         i;
+    ngx_mdvr_uuid_t    uuid;
+
+    static ngx_str_t  names[] = {           /* of ngx_mdvr_answer_e */
+        ngx_string("sent"),
+        ngx_string("acknowledged"),
+        ngx_string("failed"),
+        ngx_string("timeout"),
+        ngx_string("failed")
+    };
+
+    if (ngx_mdvr_uuid_parse(id, &uuid) != NGX_OK) {
+        return;
+    }
+
+    from[0] = &answer->content;
+    from[1] = &answer->error_code;
+    from[2] = &answer->error;
+    from[3] = &answer->reason;
+
+    params[0] = *id;
+    params[1] = names[answer->status];
+
+    for (i = 0; i < 4; i++) {
+        params[i ? i + 3 : 2] = *from[i];
+
+        if (from[i]->len == 0) {
+            ngx_str_null(&params[i ? i + 3 : 2]);
+        }
+    }
+
+    ngx_str_null(&params[3]);
+
+    if (answer->success >= 0) {
+        params[3].data = success;
+        params[3].len = ngx_sprintf(success, "%i", answer->success) - success;
+    }
+
+    store = ngx_mdvr_store_new(NGX_MDVR_STORE_COMMAND, &link->device_id,
+                               &link->tenant_id, params, 7, NULL, 0,
+                               MDVR_STR(""));
+    if (store) {
+        ngx_mdvr_store_queue(store, NULL);
+    }
+}
+
+
+/* -- answers -------------------------------------------------------------- */
+
+static void
 ngx_mdvr_task_status(const ngx_str_t *reply, const ngx_str_t *id,
     ngx_mdvr_answer_e status, const char *reason)
 {
     ngx_mdvr_answer_t  answer;
+
+    if (reply->len == 0) {
+        return;                             /* held: it comes again */
+    }
 
     ngx_memzero(&answer, sizeof(ngx_mdvr_answer_t));
     answer.status = status;
@@ -395,12 +609,15 @@ ngx_mdvr_sig_v100(ngx_mdvr_link_t *link, const mdvr_message_t *m,
 
     ngx_mdvr_sig_str(&answer.device_time, m->time);
 
-    ngx_mdvr_command_answer(&found->reply, &found->id, &answer);
+    ngx_mdvr_task_answer(found, &answer);
 
     if (a.progress) {
 
         if (found->state == NGX_MDVR_TASK_OVERDUE) {
             found->state = NGX_MDVR_TASK_SENT;
+
+        } else {
+            found->waited_until = ngx_current_msec + NGX_MDVR_TASK_PROGRESS;
         }
 
         ngx_add_timer(&found->timer, NGX_MDVR_TASK_PROGRESS);
@@ -435,8 +652,7 @@ ngx_mdvr_task_detach(ngx_mdvr_link_t *link)
         }
 
         if (task->state != NGX_MDVR_TASK_OVERDUE) {
-            ngx_mdvr_task_status(&task->reply, &task->id,
-                                 NGX_MDVR_ANSWER_OFFLINE,
+            ngx_mdvr_task_report(task, NGX_MDVR_ANSWER_OFFLINE,
                                  "connection lost before the answer");
         }
 

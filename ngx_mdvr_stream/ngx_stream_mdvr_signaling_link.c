@@ -507,6 +507,12 @@ ngx_mdvr_link_timer(ngx_mdvr_link_t *link)
             }
 
             ngx_mdvr_route_refresh(&name, link->connection->number);
+            ngx_mdvr_sig_recheck(link);
+            ngx_mdvr_task_held(link);
+        }
+
+        if (link->state != NGX_MDVR_LINK_ONLINE) {
+            break;
         }
 
         if (ngx_mdvr_link_due(link->last_sent + link->conf->heartbeat)) {

@@ -6,6 +6,7 @@
  *   V101  C100         V130  C100 permission        V298  C100 permission
  *   V109  C501         V141  C100 nothing waiting   V299  C100 type, stored
  *   V142  -            V600  C100 flag,kind,number  V80   -
+ *                      (stored)
  *
  * Before V101 only V101 and alarms count; anything else from a known serial is
  * answered C500, so that the device registers again.  Afterwards messages with
@@ -36,8 +37,6 @@ static void ngx_mdvr_sig_looked_up(void *data,
 static void ngx_mdvr_sig_v130(ngx_mdvr_link_t *link, const mdvr_message_t *m,
     const mdvr_location_t *loc);
 static void ngx_mdvr_sig_v142(ngx_mdvr_link_t *link, const mdvr_message_t *m,
-    const mdvr_location_t *loc);
-static void ngx_mdvr_sig_v600(ngx_mdvr_link_t *link, const mdvr_message_t *m,
     const mdvr_location_t *loc);
 
 
@@ -419,26 +418,4 @@ ngx_mdvr_sig_v142(ngx_mdvr_link_t *link, const mdvr_message_t *m,
     if (store) {
         ngx_mdvr_store_queue(store, NULL);
     }
-}
-
-
-static void
-ngx_mdvr_sig_v600(ngx_mdvr_link_t *link, const mdvr_message_t *m,
-    const mdvr_location_t *loc)
-{
-    mdvr_buf_t     b;
-    mdvr_v600_t    v;
-
-    static u_char  content[64];
-
-    if (mdvr_v600_parse(m, loc, &v) != MDVR_OK || v.number.len > 16) {
-        ngx_mdvr_refusal("fields");
-        return;
-    }
-
-    b = mdvr_buf(content, sizeof(content));
-    mdvr_buf_cstr(&b, "1,0,");
-    mdvr_buf_str(&b, v.number);
-
-    ngx_mdvr_sig_c100(link, m, link->utc_offset, mdvr_buf_view(&b));
 }

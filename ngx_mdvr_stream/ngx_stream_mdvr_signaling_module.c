@@ -7,7 +7,9 @@
 
 #include "ngx_mdvr_stream/ngx_stream_mdvr_signaling.h"
 
+#include "mdvr/domain/keys.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
+#include "ngx_mdvr_core/ngx_mdvr_redis.h"
 
 
 static char *ngx_mdvr_sig_enable(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -217,6 +219,8 @@ ngx_module_t  ngx_stream_mdvr_signaling_module = {
 ngx_mdvr_sig_t  ngx_mdvr_sig;
 
 static ngx_str_t    ngx_mdvr_sig_threads = ngx_string("default");
+static ngx_str_t    ngx_mdvr_sig_control_channel =
+                                            ngx_string(MDVR_CHANNEL_CTL);
 static ngx_event_t  ngx_mdvr_sig_timer;
 ngx_connection_t    ngx_mdvr_sig_dummy = { .fd = (ngx_socket_t) -1 };
 
@@ -367,7 +371,10 @@ ngx_mdvr_sig_init_process(ngx_cycle_t *cycle)
         || ngx_mdvr_sig_journals(cycle) != NGX_OK
         || ngx_mdvr_mail_handler(NGX_MDVR_MAIL_CLOSE, ngx_mdvr_sig_mail)
            != NGX_OK
-        || ngx_mdvr_drain_handler(ngx_mdvr_link_drain) != NGX_OK)
+        || ngx_mdvr_drain_handler(ngx_mdvr_link_drain) != NGX_OK
+        || ngx_mdvr_redis_subscribe(&ngx_mdvr_sig_control_channel,
+                                    ngx_mdvr_sig_control, NULL)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -440,6 +447,7 @@ ngx_mdvr_sig_tick(ngx_event_t *ev)
     ngx_mdvr_gauge(alarm_journal_depth, ngx_mdvr_sig.journal.depth);
 
     ngx_mdvr_node_tick();
+    ngx_mdvr_sig_rechecks();
 
     ngx_add_timer(ev, 1000);
 }

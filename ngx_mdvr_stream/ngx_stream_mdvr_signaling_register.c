@@ -25,6 +25,10 @@
 #include "ngx_mdvr_core/ngx_mdvr_time.h"
 
 
+#define NGX_MDVR_SIG_RECHECKS  500      /* links looked at again per second */
+#define NGX_MDVR_SIG_RECHECK   5000     /* ms for one */
+
+
 static void ngx_mdvr_sig_reject(ngx_mdvr_link_t *link,
     const mdvr_message_t *m, int cause, const char *reason);
 static void ngx_mdvr_sig_knock(ngx_mdvr_link_t *link,
@@ -33,6 +37,10 @@ static ngx_uint_t ngx_mdvr_sig_imei(const ngx_mdvr_device_t *device,
     mdvr_str_t imei);
 static ngx_int_t ngx_mdvr_sig_take(ngx_mdvr_link_t *link,
     const mdvr_message_t *m, const ngx_mdvr_device_t *device);
+static ngx_int_t ngx_mdvr_sig_member(const ngx_str_t *doc, const char *name,
+    ngx_str_t *value);
+static void ngx_mdvr_sig_rechecked(void *data,
+    const ngx_mdvr_device_t *device, mdvr_rc_t rc);
 static void ngx_mdvr_sig_gone(const ngx_mdvr_uuid_t *device_id,
     const ngx_mdvr_uuid_t *tenant_id, int64_t connected_at,
     const char *reason);
@@ -128,6 +136,7 @@ ngx_mdvr_sig_v101(ngx_mdvr_link_t *link, const mdvr_message_t *m)
     }
 
     ngx_mdvr_sig_record(link, &v, detected, suggestion);
+    ngx_mdvr_task_held(link);
 
     if (loc.layout != MDVR_LOC_NONE) {
         ngx_mdvr_position_seen(&link->device_id, link->utc_offset, m, &loc);
@@ -282,6 +291,211 @@ ngx_mdvr_sig_record(ngx_mdvr_link_t *link, const mdvr_v101_t *v,
     }
 }
 
+
+/* -- changes of the record ------------------------------------------------ */
+
+void
+ngx_mdvr_sig_control(void *data, const ngx_str_t *channel,
+    const ngx_str_t *msg)
+{
+    ngx_str_t         value;
+    ngx_queue_t      *q;
+    ngx_uint_t        tenant;
+    ngx_mdvr_link_t  *link;
+    ngx_mdvr_uuid_t   id;
+
+    /* the core has forgotten the cached rows before we are called */
+
+    if (msg == NULL) {
+        return;
+    }
+
+    if (ngx_mdvr_sig_member(msg, "\"op\":", &value) != NGX_OK) {
+        return;
+    }
+
+    if (value.len == 14
+        && ngx_strncmp(value.data, "device_changed", 14) == 0)
+    {
+        tenant = 0;
+
+    } else if (value.len == 14
+               && ngx_strncmp(value.data, "tenant_changed", 14) == 0)
+    {
+        tenant = 1;
+
+    } else {
+        return;
+    }
+
+    if (ngx_mdvr_sig_member(msg, "\"id\":", &value) != NGX_OK
+        || ngx_mdvr_uuid_parse(&value, &id) != NGX_OK)
+    {
+        return;
+    }
+
+    for (q = ngx_queue_head(&ngx_mdvr_sig.links);
+         q != ngx_queue_sentinel(&ngx_mdvr_sig.links);
+         q = ngx_queue_next(q))
+    {
+        link = ngx_queue_data(q, ngx_mdvr_link_t, queue);
+
+        if (link->state != NGX_MDVR_LINK_ONLINE || link->recheck
+            || !ngx_mdvr_uuid_equal(tenant ? &link->tenant_id
+                                           : &link->device_id, &id))
+        {
+            continue;
+        }
+
+        link->recheck = 1;
+        ngx_mdvr_sig.rechecks = 1;
+    }
+}
+
+
+/* the string of a member of a flat document of ours */
+
+static ngx_int_t
+ngx_mdvr_sig_member(const ngx_str_t *doc, const char *name, ngx_str_t *value)
+{
+    u_char  *p, *last;
+
+    last = doc->data + doc->len;
+    p = ngx_strnstr(doc->data, (char *) name, doc->len);
+
+    if (p == NULL) {
+        return NGX_DECLINED;
+    }
+
+    p += ngx_strlen(name);
+
+    while (p < last && *p == ' ') {
+        p++;
+    }
+
+    if (p == last || *p++ != '"') {
+        return NGX_DECLINED;
+    }
+
+    value->data = p;
+    p = ngx_strlchr(p, last, '"');
+
+    if (p == NULL) {
+        return NGX_DECLINED;
+    }
+
+    value->len = p - value->data;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_mdvr_sig_rechecks(void)
+{
+    ngx_uint_t        n;
+    ngx_queue_t      *q;
+    ngx_mdvr_link_t  *link;
+
+    if (!ngx_mdvr_sig.rechecks) {
+        return;
+    }
+
+    n = 0;
+
+    for (q = ngx_queue_head(&ngx_mdvr_sig.links);
+         q != ngx_queue_sentinel(&ngx_mdvr_sig.links);
+         q = ngx_queue_next(q))
+    {
+        link = ngx_queue_data(q, ngx_mdvr_link_t, queue);
+
+        if (!link->recheck) {
+            continue;
+        }
+
+        if (n++ == NGX_MDVR_SIG_RECHECKS) {
+            return;
+        }
+
+        link->recheck = 0;
+        ngx_mdvr_sig_recheck(link);
+    }
+
+    ngx_mdvr_sig.rechecks = 0;
+}
+
+
+void
+ngx_mdvr_sig_recheck(ngx_mdvr_link_t *link)
+{
+    ngx_int_t          rc;
+    ngx_mdvr_device_t  device;
+    ngx_str_t          name = { link->serial_len, link->serial };
+
+    if (link->state != NGX_MDVR_LINK_ONLINE || link->rechecking) {
+        return;
+    }
+
+    rc = ngx_mdvr_registry_lookup(link->connection->pool, &name, &device,
+                                  NGX_MDVR_SIG_RECHECK,
+                                  ngx_mdvr_sig_rechecked, link);
+
+    switch (rc) {
+    case NGX_OK:
+        ngx_mdvr_sig_rechecked(link, &device, MDVR_OK);
+        break;
+    case NGX_DECLINED:
+        ngx_mdvr_sig_rechecked(link, NULL, MDVR_E_NOT_FOUND);
+        break;
+    case NGX_AGAIN:
+        link->rechecking = 1;
+        break;
+    }
+}
+
+
+static void
+ngx_mdvr_sig_rechecked(void *data, const ngx_mdvr_device_t *device,
+    mdvr_rc_t rc)
+{
+    ngx_mdvr_link_t  *link = data;
+
+    link->rechecking = 0;
+
+    if (link->state != NGX_MDVR_LINK_ONLINE) {
+        return;
+    }
+
+    if (rc == MDVR_E_NOT_FOUND
+        || (rc == MDVR_OK
+            && !ngx_mdvr_uuid_equal(&device->device_id, &link->device_id)))
+    {
+        ngx_mdvr_refusal("unknown_serial");
+        ngx_mdvr_link_close(link, "device removed", 1);
+        return;
+    }
+
+    if (rc != MDVR_OK) {
+        return;                         /* nobody can say now */
+    }
+
+    if (device->suspended) {
+        ngx_mdvr_refusal("suspended");
+        ngx_mdvr_link_close(link, "suspended", 1);
+        return;
+    }
+
+    link->bus_layout = device->bus_layout;
+    link->encoding = mdvr_text_find(mdvr_cstr((char *)
+                                              device->text_encoding));
+
+    if (device->utc_offset_minutes != NGX_MDVR_OFFSET_UNKNOWN) {
+        link->utc_offset = device->utc_offset_minutes;
+    }
+}
+
+
+/* -- the end -------------------------------------------------------------- */
 
 void
 ngx_mdvr_sig_offline(ngx_mdvr_link_t *link, const char *reason)

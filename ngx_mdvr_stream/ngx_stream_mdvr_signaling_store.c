@@ -5,6 +5,7 @@
  *                      PostgreSQL is there        it is away
  *   alarm, V299        stored, then C100          journal, fsync, then C100
  *   online, offline    stored                     journal
+ *   commands           stored                     journal
  *   health, knock      stored                     dropped, counted
  *
  * An acknowledgement means stored.  Alarms of one link are stored one after
@@ -81,8 +82,18 @@ static const ngx_mdvr_store_call_t  ngx_mdvr_store_calls[] = {
     { "select message from mdvr.device_offline($1::uuid, $2,"
       " $3::timestamptz, $4)", 4, 1, 1 },
 
+    /* NGX_MDVR_STORE_COMMAND */
+    { "select message from mdvr.command_update($1::uuid, $2, $3, $4::int, $5,"
+      " $6, $7)", 7, 1, 1 },
+
     /* NGX_MDVR_STORE_HEALTH */
     { "select mdvr.device_health($1::uuid, $2::jsonb)", 2, 0, 0 },
+
+    /* NGX_MDVR_STORE_HELD */
+    { "select command_id, keyword,"
+      " encode(mdvr.command_body_bytes(body), 'hex'), timeout_s,"
+      " coalesce(request_id, ''), coalesce(traceparent, '')"
+      " from mdvr.commands_held($1::uuid)", 1, 0, 0 },
 
     /* NGX_MDVR_STORE_KNOCK */
     { "select mdvr.knock($1, $2)", 2, 0, 0 }
@@ -471,6 +482,11 @@ ngx_mdvr_store_recorded(void *data, const ngx_mdvr_pg_rows_t *rows,
 
     if (rc == MDVR_OK) {
         ngx_mdvr_store_events(store->kind, &store->tenant_id, rows);
+
+        if (store->kind == NGX_MDVR_STORE_HELD) {
+            ngx_mdvr_task_held_rows(&store->device_id, rows);
+        }
+
         ngx_mdvr_store_finish(store, 1);
 
     } else if (ngx_mdvr_store_refused(rc)) {

@@ -30,7 +30,7 @@ sub number {
 for my $file (sort keys %code) {
     my $text = $code{$file};
     my %default;
-    while ($text =~ /ngx_conf_(?:merge|init)_(?:(\w+?)_)?value\(\s*\w+->(\w+)\s*,(?:\s*\w+->\w+\s*,)?\s*([^;]+?)\)\s*;/g) {
+    while ($text =~ /ngx_conf_(?:merge|init)_(?:(\w+?)_)?value\(\s*\w+->([\w.]+)\s*,(?:\s*\w+->[\w.]+\s*,)?\s*([^;]+?)\)\s*;/g) {
         $default{$2} = [ $1 // '', $3 ];
     }
     while ($text =~ /\{\s*ngx_string\("(mdvr_\w+)"\),\s*([A-Z0-9_|\s]+),\s*(\w+),\s*([^}]*)\}/g) {
@@ -43,7 +43,7 @@ for my $file (sort keys %code) {
         push @where, 'server' if $context =~ /SRV_CONF/;
         push @where, 'location' if $context =~ /LOC_CONF/;
         $d{context} = join ', ', @where;
-        my ($field) = $rest =~ /offsetof\(\s*\w+\s*,\s*(\w+)/;
+        my ($field) = $rest =~ /offsetof\(\s*\w+\s*,\s*([\w.]+)/;
         $d{default} = $default{$field} if $field;
         $known{$name} = \%d;
     }

@@ -9,7 +9,6 @@ my $dir = MDVR::Test::test_dir();
 make_path("$dir/log", "$dir/state");
 my $module = "$MDVR::Test::TOP/build/ngx_mdvr_module.so";
 plan(skip_all => 'the module is not built') unless -f $module;
-my $ws = `nm -D --defined-only $module` =~ /ngx_http_mdvr_ws_module/;
 system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=x -keyout $dir/key.pem -out $dir/cert.pem 2>/dev/null");
 for my $name (qw(pgpass redis.password)) { open my $fh, ">", "$dir/$name" or die; print $fh "secret\n" }
 
@@ -35,8 +34,6 @@ sub sample {
     $text =~ s{/var/lib/mdvr}{$dir/state}g;
     $text =~ s{/var/log/nginx/}{$dir/log/}g;
     $text =~ s{/run/nginx\.pid}{$dir/nginx.pid};
-    $text =~ s{^\s*mdvr_ws;}{}mg unless $ws;
-    $text =~ s{location = /ws \{ mdvr_ws; \}}{} unless $ws;
     $text =~ s{^user .*;}{}m if $> != 0;
     $text =~ s/listen (\d+)/'listen 127.0.0.1:' . ($1 < 1024 ? $1 + 18000 : $1)/ge;
     return $text;

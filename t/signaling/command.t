@@ -140,6 +140,44 @@ $answers->next($id);
 $dev->answer($raw, 1, 0, '');
 is $answers->next($id)->{status}, 'acknowledged', 'and are answered';
 
+# ------------------------------------------------------------ commands that waited
+
+my $device = $t->value("select id from mdvr.device where serial = '00007'");
+sub stored {
+    my ($keyword, $body, %o) = @_;
+    return $t->value("insert into mdvr.command (tenant_id, device_id, type, keyword, body, timeout_s, hold_until, status)
+        values (?, ?, 'raw', ?, ?, ?, now() + interval '1 hour', ?) returning id", $t->tenant, $device, $keyword, $body,
+        $o{timeout} // 5, $o{status} // 'queued');
+}
+sub status { $t->row('select * from mdvr.command where id = ?', $_[0]) }
+
+my $held = stored('C151', '5,a,b#c');
+my $second_held = stored('C505', '\\x312c35302c31302c30333030');
+my $lost = stored('C588', '', timeout => 1);
+$dev->v101;
+my $text = $dev->expect('C151');
+like $text->{raw}, qr/,5,a,b#c#$/, 'a command that was held is sent when the device registers';
+is join(',', @{ $dev->expect('C505')->{body} }), '1,50,10,0300', 'all of them';
+ok eventually(sub { status($held)->{status} eq 'sent' }), 'that is recorded';
+$dev->answer($text, 1, '', '');
+ok eventually(sub { status($held)->{status} eq 'acknowledged' }), 'as is the answer';
+my $late = $dev->expect('C588');
+ok eventually(sub { status($lost)->{status} eq 'timeout' }), 'and that there was none';
+$dev->answer($late, 1, 'SN', 4108, '00007', 'T1', 4, 0, 0, 1, '1_1', 0, 0, 0, '', 0, '', '', '', 1, 4, 4, '', '');
+ok eventually(sub { status($lost)->{status} eq 'acknowledged' }), 'until it comes late';
+$dev->v101;
+is $dev->expect('C151', 0.5), undef, 'nothing is sent twice';
+
+my $slow = stored('C510', '1,0,127.0.0.1,6602', status => 'timeout');
+$t->redis('PUBLISH', join(':', 'mdvr:cmd', (split / /, $t->redis('GET', 'mdvr:route:{00007}'))[0, 1]),
+    JSON::PP->new->utf8->encode({ id => $slow, reply => 'mdvr:ans:t:0', serial => '00007', keyword => 'C510',
+        body => '1,0,127.0.0.1,6602', timeout_ms => 300 }));
+$cmd = $dev->expect('C510');
+$answers->next($slow), $answers->next($slow);
+$dev->answer($cmd, 0, 9, 'capture failed');
+ok eventually(sub { status($slow)->{status} eq 'failed' }), 'an answer that its sender did not wait for is recorded';
+is status($slow)->{error}, 'snapshot failed', 'in words';
+
 # -------------------------------------------------------------- the connection ends
 
 $id = command('C588', '');

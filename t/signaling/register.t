@@ -117,6 +117,16 @@ $no = $dev->send('V130', [ 'sess-1', 0, '' ]);
 like $dev->answered('V130', $no)->{raw}, qr/,V130,\d{6} \d{6},0,2#$/, 'V130: its end is confirmed';
 $no = $dev->send('V600', [ MDVR::Device::location(), '', 12345, 0, 8, '0a1b2c3d' ]);
 like $dev->answered('V600', $no)->{raw}, qr/,V600,\d{6} \d{6},0,1,0,12345#$/, 'V600 is confirmed';
+is $t->value("select data->>'hex' from mdvr.alarm where code = 'V600'"), '0a1b2c3d', 'and kept';
+like $dev->alarm('V232', uid => 'FILE1', data => [ 2, '/mnt/ch01.h264', 1310720, 2,
+    POSIX::strftime('%Y-%m-%d %H%M%S', gmtime(time - 25)), 25, 0, 0, 1, 0, 0, '' ]), qr/,0,FILE1#$/, 'V232 is acknowledged';
+is_deeply [ map { @$_ } $t->sql("select path, size_bytes, channel, duration_s from mdvr.download where device_id = ?", $id) ],
+    [ '/mnt/ch01.h264', 1310720, 1, 25 ], 'and the file queued to be fetched';
+like $dev->alarm('V231', uid => 'TRANS1', data => [ 7, 5, 'a,b,c' ]), qr/,0,TRANS1#$/, 'V231 is acknowledged';
+is $t->value("select kind from mdvr.alarm where uid = 'TRANS1'"), 'transparent_data', 'and kept';
+like $dev->alarm('V245', uid => 'NEW1', data => [ 1, 2 ]), qr/,V245,\d{6} \d{6},0,NEW1#$/,
+    'an alarm of a newer firmware is acknowledged';
+is $t->value("select kind from mdvr.alarm where uid = 'NEW1'"), 'unknown', 'and kept as unknown';
 $no = $dev->send('V298', [ MDVR::Device::location(), '', '210305 111000', 'U1', 0, 1, 2 ]);
 like $dev->answered('V298', $no)->{raw}, qr/,V298,\d{6} \d{6},0,0#$/, 'V298: alarm video is forbidden';
 $dev->alarm('V202', uid => 'P1', data => [ 1, 'b' ]);
@@ -153,6 +163,16 @@ my $other = $t->device('00007', serial => 'WITH_IMEI');
 $other->register(imei => '860000000000042');
 like $other->v101(serial => '00007'), qr/,C100,00007,.*,0,0,2,#$/, 'another serial on a registered connection is rejected';
 ok $other->closed, 'and the connection closed';
+
+# ------------------------------------------------------------ changes of the record
+
+my $changed = $t->device('WITH_IMEI')->register(imei => '860000000000042');
+$t->sql("update mdvr.device set enabled = false where serial = 'WITH_IMEI'");
+my $device = $t->value("select id from mdvr.device where serial = 'WITH_IMEI'");
+$t->redis('PUBLISH', 'mdvr:ctl', qq({"op":"device_changed","id":"$device","serial":"WITH_IMEI"}));
+ok $changed->closed, 'a device that is disabled is closed';
+ok eventually(sub { ($t->value('select offline_reason from mdvr.device_state where device_id = ?', $device) // '') eq 'suspended' }),
+    'and offline for that reason';
 
 # ------------------------------------------------------------------- replaced
 
