@@ -47,15 +47,24 @@ static void ngx_mdvr_hub_fetch(ngx_mdvr_hub_t *hub);
 static void ngx_mdvr_hub_rows(void *data, const ngx_mdvr_pg_rows_t *rows,
     mdvr_rc_t rc);
 static void ngx_mdvr_hub_timer(ngx_event_t *ev);
+static void ngx_mdvr_hub_watch_handler(ngx_event_t *ev);
 
 
 static ngx_rbtree_t       ngx_mdvr_hubs;
 static ngx_rbtree_node_t  ngx_mdvr_hubs_end;
+static ngx_event_t        ngx_mdvr_hub_watch;
+static ngx_connection_t   ngx_mdvr_hub_dummy;
 
 
 ngx_int_t
 ngx_mdvr_hub_init(void)
 {
+    ngx_mdvr_hub_dummy.fd = (ngx_socket_t) -1;
+    ngx_mdvr_hub_watch.handler = ngx_mdvr_hub_watch_handler;
+    ngx_mdvr_hub_watch.data = &ngx_mdvr_hub_dummy;
+    ngx_mdvr_hub_watch.log = ngx_cycle->log;
+    ngx_mdvr_hub_watch.cancelable = 1;
+
     ngx_rbtree_init(&ngx_mdvr_hubs, &ngx_mdvr_hubs_end,
                     ngx_str_rbtree_insert_value);
 
@@ -133,6 +142,10 @@ ngx_mdvr_hub_join(ngx_mdvr_client_t *client)
         hub->sn.str.len = 16;
         hub->sn.node.key = hash;
         ngx_rbtree_insert(&ngx_mdvr_hubs, &hub->sn.node);
+
+        if (!ngx_mdvr_hub_watch.timer_set) {
+            ngx_add_timer(&ngx_mdvr_hub_watch, NGX_MDVR_HUB_POLL_DOWN);
+        }
 
         ngx_mdvr_hub_fetch(hub);
     }
@@ -437,4 +450,28 @@ static void
 ngx_mdvr_hub_timer(ngx_event_t *ev)
 {
     ngx_mdvr_hub_fetch(ev->data);
+}
+
+
+/* Notices that Redis went away, which none of the hubs is told. */
+
+static void
+ngx_mdvr_hub_watch_handler(ngx_event_t *ev)
+{
+    ngx_rbtree_node_t  *node;
+
+    if (ngx_mdvr_hubs.root == ngx_mdvr_hubs.sentinel) {
+        return;
+    }
+
+    if (!ngx_mdvr_redis_up()) {
+        for (node = ngx_rbtree_min(ngx_mdvr_hubs.root, ngx_mdvr_hubs.sentinel);
+             node;
+             node = ngx_rbtree_next(&ngx_mdvr_hubs, node))
+        {
+            ngx_mdvr_hub_fetch((ngx_mdvr_hub_t *) node);
+        }
+    }
+
+    ngx_add_timer(ev, NGX_MDVR_HUB_POLL_DOWN);
 }

@@ -277,6 +277,12 @@ ngx_mdvr_replay_rows(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
 
         msg = ngx_mdvr_pg_value(rows, i, 1);
 
+        if (last && ngx_mdvr_ws_queued(client->ws) + msg.len
+                    > client->conf->ws.max_queue / 2)
+        {
+            break;                      /* the rest when this is written */
+        }
+
         if (ngx_mdvr_client_send(client, &msg, 0) != NGX_OK) {
             return;                     /* closed */
         }
@@ -284,9 +290,9 @@ ngx_mdvr_replay_rows(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
         last = seq;
     }
 
-    if (n == NGX_MDVR_REPLAY_PAGE || client->held_lost) {
+    if (i < n || n == NGX_MDVR_REPLAY_PAGE || client->held_lost) {
 
-        if (n < NGX_MDVR_REPLAY_PAGE) {
+        if (i == n && n < NGX_MDVR_REPLAY_PAGE) {
             last = ngx_max(last, client->seq);
         }
 
