@@ -70,6 +70,7 @@ typedef void (*ngx_http_mdvr_api_handler_pt)(ngx_http_mdvr_api_ctx_t *ctx);
 #define API_ACCEPTED    0x0020          /* answers 202 */
 #define API_CREATED     0x0040          /* answers 201 */
 #define API_NO_KEY      0x0080          /* not for API keys */
+#define API_SIGN_URLS   0x0800          /* object keys become addresses */
 #define API_OWN_TENANT  0x0400          /* {id} is one's tenant, or 404 */
 #define API_AS_TENANT   0x0200          /* {id} is the tenant to act in */
 #define API_RENEWED     0x0100          /* a repeated answer gets new tokens */
@@ -152,6 +153,8 @@ typedef struct {
     time_t                             access_ttl;
     time_t                             refresh_ttl;
     time_t                             stream_ttl;
+    time_t                             url_ttl;
+    ngx_str_t                          files;            /* internal location */
     ngx_msec_t                         db_timeout;
     ngx_msec_t                         command_timeout;
 
@@ -160,6 +163,7 @@ typedef struct {
     ngx_thread_pool_t                 *password_pool;
 
     ngx_array_t                       *cors;             /* of ngx_str_t */
+    ngx_array_t                       *webhook_allow;    /* of ngx_cidr_t */
 } ngx_http_mdvr_api_loc_conf_t;
 
 

@@ -22,6 +22,13 @@
 
 #define NGX_HTTP_MDVR_API_MEDIA_WAIT  20000     /* ms, for the media connection */
 #define NGX_HTTP_MDVR_API_BODY_SIZE   16384
+#define NGX_HTTP_MDVR_API_UPDATE      7         /* parameters */
+
+
+struct ngx_http_mdvr_api_update_s {
+    ngx_http_mdvr_api_update_t  *next;
+    ngx_str_t                    value[NGX_HTTP_MDVR_API_UPDATE];
+};
 
 
 static void ngx_http_mdvr_api_job_device(ngx_http_mdvr_api_ctx_t *ctx,
@@ -30,6 +37,7 @@ static void ngx_http_mdvr_api_job_stored(ngx_http_mdvr_api_ctx_t *ctx,
     const ngx_mdvr_pg_rows_t *rows);
 static void ngx_http_mdvr_api_job_answer(void *data,
     const ngx_mdvr_answer_t *answer, mdvr_rc_t rc);
+static void ngx_http_mdvr_api_job_flush(ngx_http_mdvr_api_job_t *job);
 static void ngx_http_mdvr_api_job_update(ngx_http_mdvr_api_job_t *job,
     const char *status, const ngx_mdvr_answer_t *answer, const char *error);
 
@@ -635,6 +643,8 @@ over:
 }
 
 
+/* one after the other: two connections to the database keep no order */
+
 static void
 ngx_http_mdvr_api_job_updated(void *data, const ngx_mdvr_pg_rows_t *rows,
     mdvr_rc_t rc)
@@ -657,8 +667,50 @@ ngx_http_mdvr_api_job_updated(void *data, const ngx_mdvr_pg_rows_t *rows,
         (void) ngx_mdvr_redis_publish(&channel, &text, 0);
     }
 
+    job->updates = job->updates->next;
+    ngx_http_mdvr_api_job_flush(job);
+
     job->pending--;
     ngx_http_mdvr_api_job_free(job);
+}
+
+
+static void
+ngx_http_mdvr_api_job_flush(ngx_http_mdvr_api_job_t *job)
+{
+    ngx_uint_t                    i;
+    ngx_mdvr_pg_call_t            call;
+    ngx_mdvr_pg_param_t           params[NGX_HTTP_MDVR_API_UPDATE];
+    ngx_http_mdvr_api_update_t   *u;
+
+    for (u = job->updates; u; u = job->updates) {
+
+        ngx_memzero(&call, sizeof(call));
+
+        for (i = 0; i < NGX_HTTP_MDVR_API_UPDATE; i++) {
+            params[i] = u->value[i].len ? ngx_mdvr_pg_text(&u->value[i])
+                                        : ngx_mdvr_pg_null();
+        }
+
+        call.role = NGX_MDVR_PG_API;
+        call.sql = "select message::text from mdvr.command_update($1::uuid,"
+                   " $2, $3, $4::int, $5, $6, $7)";
+        call.params = params;
+        call.nparams = NGX_HTTP_MDVR_API_UPDATE;
+        call.tenant = job->tenant;
+        call.user_id = job->user;
+        call.app_role = job->role;
+
+        if (ngx_mdvr_pg_query(NULL, &call, 10000,
+                              ngx_http_mdvr_api_job_updated, job)
+            == NGX_OK)
+        {
+            job->pending++;
+            return;
+        }
+
+        job->updates = u->next;             /* the worker times it out later */
+    }
 }
 
 
@@ -666,50 +718,51 @@ static void
 ngx_http_mdvr_api_job_update(ngx_http_mdvr_api_job_t *job, const char *status,
     const ngx_mdvr_answer_t *answer, const char *error)
 {
-    u_char                success[NGX_INT_T_LEN];
-    ngx_mdvr_pg_call_t    call;
-    ngx_mdvr_pg_param_t   params[7];
+    u_char                       success[NGX_INT_T_LEN];
+    ngx_str_t                    value[NGX_HTTP_MDVR_API_UPDATE];
+    ngx_uint_t                   i;
+    ngx_http_mdvr_api_update_t  *u, **last;
 
-    static const ngx_str_t  none = ngx_null_string;
-
-    ngx_memzero(&call, sizeof(call));
-
-    params[0] = ngx_mdvr_pg_text(&job->id);
-    params[1] = (ngx_mdvr_pg_param_t) { status, ngx_strlen(status), 0 };
-    params[2] = ngx_mdvr_pg_text(answer && answer->content.len
-                                 ? &answer->content : &none);
-    params[3] = ngx_mdvr_pg_null();
-
-    if (answer && answer->success >= 0) {
-        params[3].data = success;
-        params[3].len = ngx_sprintf(success, "%i", answer->success) - success;
+    u = ngx_pcalloc(job->pool, sizeof(ngx_http_mdvr_api_update_t));
+    if (u == NULL) {
+        return;
     }
 
-    params[4] = ngx_mdvr_pg_text(answer && answer->error_code.len
-                                 ? &answer->error_code : &none);
-    params[5] = ngx_mdvr_pg_text(answer && answer->error.len
-                                 ? &answer->error : &none);
-    params[6] = ngx_mdvr_pg_text(answer && answer->reason.len
-                                 ? &answer->reason : &none);
+    ngx_memzero(value, sizeof(value));
+
+    value[0] = job->id;
+    value[1].data = (u_char *) status;
+    value[1].len = ngx_strlen(status);
+
+    if (answer) {
+        value[2] = answer->content;
+
+        if (answer->success >= 0) {
+            value[3].data = success;
+            value[3].len = ngx_sprintf(success, "%i", answer->success)
+                           - success;
+        }
+
+        value[4] = answer->error_code;
+        value[5] = answer->error;
+        value[6] = answer->reason;
+    }
 
     if (error) {
-        params[5] = (ngx_mdvr_pg_param_t) { error, ngx_strlen(error), 0 };
+        value[5].data = (u_char *) error;
+        value[5].len = ngx_strlen(error);
     }
 
-    call.role = NGX_MDVR_PG_API;
-    call.sql = "select message::text from mdvr.command_update($1::uuid, $2, $3,"
-               " $4::int, $5, $6, $7)";
-    call.params = params;
-    call.nparams = 7;
-    call.tenant = job->tenant;
-    call.user_id = job->user;
-    call.app_role = job->role;
+    for (i = 0; i < NGX_HTTP_MDVR_API_UPDATE; i++) {
+        u->value[i] = ngx_http_mdvr_api_job_dup(job, &value[i]);
+    }
 
-    if (ngx_mdvr_pg_query(NULL, &call, 10000, ngx_http_mdvr_api_job_updated,
-                          job)
-        == NGX_OK)
-    {
-        job->pending++;
+    for (last = &job->updates; *last; last = &(*last)->next) { /* void */ }
+
+    *last = u;
+
+    if (job->updates == u) {
+        ngx_http_mdvr_api_job_flush(job);
     }
 }
 

@@ -18,6 +18,7 @@
 
 typedef struct ngx_http_mdvr_api_job_s   ngx_http_mdvr_api_job_t;
 typedef struct ngx_http_mdvr_api_kind_s  ngx_http_mdvr_api_kind_t;
+typedef struct ngx_http_mdvr_api_update_s  ngx_http_mdvr_api_update_t;
 
 /*
  * Appends the body of the command.  NULL: done.  Otherwise the parameter that is
@@ -71,6 +72,7 @@ struct ngx_http_mdvr_api_job_s {
     char                               session[MDVR_BUS_SESSION_MAX + 1];
 
     ngx_uint_t                         pending;  /* statements under way */
+    ngx_http_mdvr_api_update_t        *updates;  /* first: under way */
     unsigned                           has_session:1;
     unsigned                           over:1;   /* the last answer came */
     unsigned                           answered:1;  /* the request was */

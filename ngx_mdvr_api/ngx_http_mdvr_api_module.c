@@ -10,6 +10,8 @@
 
 
 #include "ngx_mdvr_api/ngx_http_mdvr_api.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_files.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_hooks.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_limit.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
@@ -131,6 +133,20 @@ static ngx_command_t  ngx_http_mdvr_api_commands[] = {
       offsetof(ngx_http_mdvr_api_loc_conf_t, stream_ttl),
       NULL },
 
+    { ngx_string("mdvr_url_ttl"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_sec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_mdvr_api_loc_conf_t, url_ttl),
+      NULL },
+
+    { ngx_string("mdvr_files"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_mdvr_api_files,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("mdvr_api_db_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
@@ -157,6 +173,13 @@ static ngx_command_t  ngx_http_mdvr_api_commands[] = {
       ngx_conf_set_str_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_mdvr_api_loc_conf_t, password_pool_name),
+      NULL },
+
+    { ngx_string("mdvr_webhook_allow"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_mdvr_api_webhook_allow,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
       NULL },
 
     { ngx_string("mdvr_cors"),
@@ -1258,10 +1281,12 @@ ngx_http_mdvr_api_create_loc_conf(ngx_conf_t *cf)
     conf->access_ttl = NGX_CONF_UNSET;
     conf->refresh_ttl = NGX_CONF_UNSET;
     conf->stream_ttl = NGX_CONF_UNSET;
+    conf->url_ttl = NGX_CONF_UNSET;
     conf->db_timeout = NGX_CONF_UNSET_MSEC;
     conf->command_timeout = NGX_CONF_UNSET_MSEC;
     conf->password_queue = NGX_CONF_UNSET_UINT;
     conf->cors = NGX_CONF_UNSET_PTR;
+    conf->webhook_allow = NGX_CONF_UNSET_PTR;
 
     return conf;
 }
@@ -1280,6 +1305,7 @@ ngx_http_mdvr_api_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_value(conf->access_ttl, prev->access_ttl, 900);
     ngx_conf_merge_value(conf->refresh_ttl, prev->refresh_ttl, 2592000);
     ngx_conf_merge_value(conf->stream_ttl, prev->stream_ttl, 600);
+    ngx_conf_merge_value(conf->url_ttl, prev->url_ttl, 900);
     ngx_conf_merge_msec_value(conf->db_timeout, prev->db_timeout, 5000);
     ngx_conf_merge_msec_value(conf->command_timeout, prev->command_timeout,
                               15000);
@@ -1287,6 +1313,7 @@ ngx_http_mdvr_api_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_str_value(conf->password_pool_name,
                              prev->password_pool_name, "default");
     ngx_conf_merge_ptr_value(conf->cors, prev->cors, NULL);
+    ngx_conf_merge_ptr_value(conf->webhook_allow, prev->webhook_allow, NULL);
 
     if (conf->enable) {
         conf->password_pool = ngx_thread_pool_add(cf,

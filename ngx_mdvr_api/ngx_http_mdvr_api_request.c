@@ -10,6 +10,7 @@
 
 
 #include "ngx_mdvr_api/ngx_http_mdvr_api.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_files.h"
 
 #include "mdvr/domain/keys.h"
 
@@ -691,6 +692,14 @@ ngx_http_mdvr_api_row(ngx_http_mdvr_api_ctx_t *ctx,
 
     status = (flags & API_CREATED) ? NGX_HTTP_CREATED
              : (flags & API_ACCEPTED) ? NGX_HTTP_ACCEPTED : NGX_HTTP_OK;
+
+    if ((flags & API_SIGN_URLS)
+        && ngx_http_mdvr_api_sign_urls(ctx, &text) != NGX_OK)
+    {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                  "internal", NULL, 0);
+        return;
+    }
 
     ngx_http_mdvr_api_answer(ctx, status, ctx->type, &text, 1);
 }

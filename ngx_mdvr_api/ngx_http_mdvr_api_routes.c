@@ -9,9 +9,12 @@
 
 #include "ngx_mdvr_api/ngx_http_mdvr_api.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_command.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_files.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_hooks.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_identity.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_schemas.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_stream.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_telemetry.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_video.h"
 
@@ -313,18 +316,19 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
 
     /* --- alarms */
 
-    { GET, "/alarms", MDVR_SCOPE_ALARM_READ, API_LIST, "Alarms, newest first",
+    { GET, "/alarms", MDVR_SCOPE_ALARM_READ, API_LIST|API_SIGN_URLS,
+      "Alarms, newest first",
       .query = "limit,cursor,device_id,kind,code,severity,status,from,to",
       .answer = &api_alarm, .sql = api_sql_alarms,
       .params = "?limit,?cursor,?device_id,?kind,?code,?severity,?status,"
                 "?from,?to" },
 
-    { GET, "/alarms/{id}", MDVR_SCOPE_ALARM_READ, 0,
+    { GET, "/alarms/{id}", MDVR_SCOPE_ALARM_READ, API_SIGN_URLS,
       "One alarm with its media and findings",
       .answer = &api_alarm, .sql = api_sql_alarm_get, .params = "id" },
 
     { POST, "/alarms/{id}/acknowledge", MDVR_SCOPE_ALARM_ACKNOWLEDGE,
-      API_BODY_OPT, "Acknowledge an alarm",
+      API_BODY_OPT|API_SIGN_URLS, "Acknowledge an alarm",
       .body = &api_acknowledge, .answer = &api_alarm,
       .sql = api_sql_alarm_acknowledge, .params = API_WHO ",id,$body",
       .then = api_sql_alarm_get },
@@ -332,6 +336,25 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
     { GET, "/downloads/{id}", MDVR_SCOPE_VIDEO_DOWNLOAD, 0,
       "How far a download is",
       .answer = &api_download, .sql = api_sql_download_get, .params = "id" },
+
+    { GET, "/media", MDVR_SCOPE_VIDEO_WATCH, API_LIST|API_SIGN_URLS,
+      "Stored recordings and pictures, newest first",
+      .query = "limit,cursor,device_id,alarm_id,status,from,to",
+      .answer = &api_media, .sql = api_sql_media_list,
+      .params = "?limit,?cursor,?device_id,?alarm_id,?status,?from,?to" },
+
+    { GET, "/media/{id}", MDVR_SCOPE_VIDEO_WATCH, API_SIGN_URLS,
+      "One recording or picture",
+      .answer = &api_media, .sql = api_sql_media_get, .params = "id" },
+
+    { GET, "/media/{id}/url", MDVR_SCOPE_VIDEO_DOWNLOAD, 0,
+      "An address of the file that expires", .query = "variant",
+      .answer = &api_media_url, .handler = ngx_http_mdvr_api_media_url },
+
+    { GET, "/media/{id}/hls/index.m3u8", MDVR_SCOPE_VIDEO_WATCH, 0,
+      "The recording as HLS: a redirect to its playlist",
+      .media = "application/vnd.apple.mpegurl",
+      .handler = ngx_http_mdvr_api_media_hls },
 
     { DELETE, "/media/{id}", MDVR_SCOPE_VIDEO_DOWNLOAD, 0,
       "Delete a media item",
@@ -366,6 +389,21 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
       .query = "limit,cursor", .answer = &api_webhook,
       .sql = api_sql_webhooks, .params = "?limit,?cursor" },
 
+    { POST, "/webhooks", MDVR_SCOPE_USER_MANAGE, API_CREATED,
+      "A new webhook; its secret is shown once",
+      .body = &api_webhook_new, .answer = &api_webhook_made,
+      .handler = ngx_http_mdvr_api_webhook_post },
+
+    { PATCH, "/webhooks/{id}", MDVR_SCOPE_USER_MANAGE, 0, "Change a webhook",
+      .body = &api_webhook_change, .answer = &api_webhook,
+      .handler = ngx_http_mdvr_api_webhook_patch,
+      .then = api_sql_webhook_get },
+
+    { POST, "/webhooks/{id}/test", MDVR_SCOPE_USER_MANAGE,
+      API_BODY_OPT|API_ACCEPTED, "Send a test event to a webhook",
+      .body = &api_empty, .answer = &api_webhook_test,
+      .sql = api_sql_webhook_test, .params = "id" },
+
     { DELETE, "/webhooks/{id}", MDVR_SCOPE_USER_MANAGE, 0, "Delete a webhook",
       .sql = api_sql_webhook_delete, .params = API_WHO ",id" },
 
@@ -395,6 +433,11 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
       .query = "after,cursor,topics,device_id,limit",
       .answer = &api_event, .sql = api_sql_events,
       .params = "?after,?cursor,?topics,?device_id,?limit" },
+
+    { GET, "/events/stream", MDVR_SCOPE_ALARM_READ, 0,
+      "The same as Server-Sent Events, from now on or after one",
+      .query = "after,topics,device_id", .media = "text/event-stream",
+      .handler = ngx_http_mdvr_api_events_stream },
 
     { GET, "/audit", MDVR_SCOPE_USER_MANAGE, API_LIST,
       "Who did what, newest first",

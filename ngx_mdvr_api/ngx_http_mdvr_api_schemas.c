@@ -715,6 +715,10 @@ SCHEMA(webhook_made, "WebhookMade", NULL,
     F_STR("secret", REQ, 0, 0),
     F_TIME("created_at", REQ))
 
+SCHEMA(webhook_test, "WebhookTest", NULL,
+    F_UUID("delivery_id", REQ),
+    F_ENUM("status", REQ, "queued"))
+
 SCHEMA(push_new, "PushTokenNew",
     "{\"platform\":\"fcm\",\"token\":\"c9Vq7...\"}",
     F_ENUM("platform", REQ, "fcm|apns"),

@@ -26,7 +26,7 @@
     X(alarm) X(acknowledge) X(media) X(media_url) X(download)                 \
     X(event) X(audit)                                                         \
     X(geofence) X(geofence_new) X(geofence_change)                            \
-    X(webhook) X(webhook_new) X(webhook_change) X(webhook_made)               \
+    X(webhook) X(webhook_new) X(webhook_change) X(webhook_made) X(webhook_test)               \
     X(push_new) X(push) X(preferences) X(firmware) X(snapshot)                \
     X(download_new) X(download_queued) X(recording)                           \
     X(playback_new) X(playback_control) X(talk) X(talk_answer) X(upgrade)

@@ -102,6 +102,8 @@ extern const char  api_sql_geofence_patch[];
 extern const char  api_sql_geofence_delete[];
 
 extern const char  api_sql_webhooks[];
+extern const char  api_sql_webhook_get[];
+extern const char  api_sql_webhook_test[];
 extern const char  api_sql_webhook_delete[];
 
 extern const char  api_sql_push_post[];

@@ -244,19 +244,28 @@ const char  api_sql_geofence_delete[] =
 
 /* --- webhooks and notifications -------------------------------------------------------------- */
 
+#define WEBHOOK_JSON                                                          \
+    "json_build_object('id', w.id, 'url', w.url, 'topics', w.topics,"         \
+    "  'active', w.active, 'failures', w.failures,"                           \
+    "  'disabled_until', mdvr.rfc3339(w.disabled_until),"                     \
+    "  'last_delivery', (select json_build_object('status', d.status,"        \
+    "     'attempts', d.attempts, 'last_code', d.last_code,"                  \
+    "     'last_error', d.last_error, 'at', mdvr.rfc3339(coalesce("           \
+    "     d.delivered_at, d.created_at))) from mdvr.delivery d"               \
+    "    where d.webhook_id = w.id order by d.created_at desc limit 1),"      \
+    "  'created_at', mdvr.rfc3339(w.created_at))"
+
 const char  api_sql_webhooks[] = API_PAGE(
-    "select json_build_object('id', w.id, 'url', w.url, 'topics', w.topics,"
-    "  'active', w.active, 'failures', w.failures,"
-    "  'disabled_until', mdvr.rfc3339(w.disabled_until),"
-    "  'last_delivery', (select json_build_object('status', d.status,"
-    "     'attempts', d.attempts, 'last_code', d.last_code,"
-    "     'last_error', d.last_error, 'at', mdvr.rfc3339(coalesce("
-    "     d.delivered_at, d.created_at))) from mdvr.delivery d"
-    "    where d.webhook_id = w.id order by d.created_at desc limit 1),"
-    "  'created_at', mdvr.rfc3339(w.created_at)) as item,"
-    "  " API_KEY_ID("w.id") " as key"
+    "select " WEBHOOK_JSON " as item, " API_KEY_ID("w.id") " as key"
     " from mdvr.webhook w where ($2::uuid is null or w.id > $2::uuid)"
     " order by w.id");
+
+const char  api_sql_webhook_get[] =
+    "select " WEBHOOK_JSON "::text from mdvr.webhook w where w.id = $1::uuid";
+
+const char  api_sql_webhook_test[] =
+    "select json_build_object('delivery_id', t.id, 'status', 'queued')::text"
+    " from mdvr.webhook_test($1::uuid) t(id) where t.id is not null";
 
 const char  api_sql_webhook_delete[] =
     "with gone as (delete from mdvr.webhook w where w.id = $6::uuid"

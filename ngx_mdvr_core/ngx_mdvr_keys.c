@@ -20,7 +20,9 @@ static void ngx_mdvr_keys_made(void *data, const ngx_mdvr_pg_rows_t *rows,
 static void ngx_mdvr_keys_timer(ngx_event_t *ev);
 
 
-static const char *ngx_mdvr_key_purposes[] = { "access", "stream" };
+static const char *ngx_mdvr_key_purposes[] = {
+    "access", "stream", "url"
+};
 
 static ngx_mdvr_key_t     ngx_mdvr_keys[NGX_MDVR_KEYS];
 static ngx_uint_t         ngx_mdvr_nkeys;

@@ -13,6 +13,7 @@
 typedef enum {
     NGX_MDVR_KEY_ACCESS = 0,
     NGX_MDVR_KEY_STREAM,
+    NGX_MDVR_KEY_URL,
     NGX_MDVR_KEY_PURPOSES
 } ngx_mdvr_key_purpose_e;
 

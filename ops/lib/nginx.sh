@@ -40,7 +40,7 @@ nginx_fill() {
 }
 
 nginx_write() {
-    local files MODULE STREAM_MODULE USER_LINE WORKERS NOFILE CONNECTIONS PREPARE PG_STREAM PG_API
+    local files MODULE STREAM_MODULE USER_LINE WORKERS NOFILE CONNECTIONS PREPARE PG_STREAM PG_API OBJECTS WEBHOOK_ALLOW
     database_find; redis_find
     MODULE=${MDVR_MODULE:-$TOP/build/ngx_mdvr_module.so}
     STREAM_MODULE=/usr/lib/nginx/modules/ngx_stream_module.so
@@ -55,13 +55,20 @@ nginx_write() {
     [ "$CONNECTIONS" -lt 65536 ] || CONNECTIONS=65536
     PG_STREAM=$(role_conninfo mdvr_stream)
     PG_API=$(role_conninfo mdvr_api)
+    WEBHOOK_ALLOW=${MDVR_WEBHOOK_ALLOW:-}
+    WEBHOOK_ALLOW=${WEBHOOK_ALLOW//,/ }
+    OBJECTS=$STATE/objects
+    case ${MDVR_STORAGE:-} in
+        file:/*) OBJECTS=${MDVR_STORAGE#file:} ;;
+        file:?*) OBJECTS=$PWD/${MDVR_STORAGE#file:} ;;
+    esac
     PREPARE=$MDVR_DATABASE_PREPARE
     if [ -z "$PREPARE" ]; then
         PREPARE=off
         ! postgres_private || PREPARE=on
     fi
     nginx_fill TOP STATE RUN LOG WWW SECRETS NODE MODULE STREAM_MODULE USER_LINE WORKERS NOFILE CONNECTIONS BUS_DIR \
-        PG_STREAM PG_API PREPARE REDIS_DIRECTIVE MDVR_LISTEN MDVR_PUBLIC_HOST MDVR_NODE_URL \
+        PG_STREAM PG_API PREPARE OBJECTS WEBHOOK_ALLOW REDIS_DIRECTIVE MDVR_LISTEN MDVR_PUBLIC_HOST MDVR_NODE_URL \
         MDVR_SIGNAL_PORT MDVR_MEDIA_PORT MDVR_HTTP_PORT MDVR_WS_PORT MDVR_HTTPS_PORT MDVR_LOG_LEVEL \
         MDVR_TILE_URL MDVR_NGINX_EXTRA <"$TOP/conf/nginx.conf.in" >"$RUN/nginx.conf.new"
     NGINX_CHANGED=

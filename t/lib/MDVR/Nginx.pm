@@ -118,6 +118,7 @@ http {
 
 @{[ map { "        $_\n" } $self->locations(%o) ]}
 @{[ $self->peer_location ]}
+@{[ $self->file_locations ]}
         location / { root $www; }
     }
 }
@@ -175,6 +176,14 @@ sub peer_location {
             proxy_buffering off;
         }
 CONF
+}
+
+# Stored objects lie in the store's "objects" folder, as the worker puts them.
+sub file_locations {
+    my ($self) = @_;
+    return '' unless $self->has('mdvr_api');
+    return "        location /files/ { mdvr_files /.objects/; }\n"
+        . "        location /.objects/ { internal; alias $self->{t}{dir}/objects/; }\n";
 }
 
 sub locations {
