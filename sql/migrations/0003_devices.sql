@@ -13,7 +13,7 @@ create table mdvr.device (
     channels             smallint     not null default 4 check (channels between 1 and 64),
     enabled              boolean      not null default true,
     utc_offset_minutes   smallint     check (utc_offset_minutes between -900 and 900),
-    text_encoding        text         not null default 'utf-8' check (text_encoding in ('utf-8', 'gb18030', 'utf-16le')),
+    text_encoding        text         not null default 'gb18030' check (text_encoding in ('utf-8', 'gb18030', 'utf-16le')),
     bus_layout           boolean      not null default false,
     settings             jsonb        not null default '{}' check (jsonb_typeof(settings) = 'object'),
     created_at           timestamptz  not null default now(),

@@ -107,7 +107,7 @@ begin
         values (mdvr.uuid7(), tenant, p_body ->> 'serial', coalesce(p_body ->> 'name', ''),
                 coalesce(p_body ->> 'plate', ''), p_body ->> 'imei', coalesce((p_body ->> 'channels')::smallint, 4),
                 coalesce((p_body ->> 'enabled')::boolean, true), (s ->> 'utc_offset_minutes')::smallint,
-                coalesce(s ->> 'text_encoding', 'utf-8'), coalesce((s ->> 'bus_layout')::boolean, false),
+                coalesce(s ->> 'text_encoding', 'gb18030'), coalesce((s ->> 'bus_layout')::boolean, false),
                 coalesce(free, '{}'))
         returning id into made;
 
