@@ -37,7 +37,7 @@ async function watch(b, name) {
     const seen = await watch_clock(page, '[data-testid="video"]', seconds, clock);
     const j = judge(seen);
 
-    ok(seen.length > seconds * 15, `${name}: frames are presented`);
+    ok(seen.length > seconds * 8, `${name}: frames are presented`);
     ok(j.fps > 22 && j.fps < 28, `${name}: the clock in the picture advances at about 25 frames a second`)
         || note(`${j.fps.toFixed(2)} frames/s over ${j.seconds.toFixed(2)} s: ${seen.slice(0, 40).map((f) => f.n).join(' ')}`);
     ok(j.backwards === 0, `${name}: and never runs backwards`);

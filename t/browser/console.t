@@ -21,7 +21,6 @@ ok eventually(sub { $t->online('00007') }), 'the vehicle has registered';
 
 my $seen = MDVR::Browser->script('console.mjs', {
     url => $node->url, email => $user->{email}, password => $user->{password}, serial => '00007',
-    shot => $ENV{MDVR_SCREENSHOT} ? "$MDVR::Test::TOP/docs/images/console.png" : "$t->{dir}/console.png",
 });
 
 for my $way (qw(ws hls)) {

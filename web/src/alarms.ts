@@ -227,7 +227,7 @@ export class AlarmTable {
             set_text(r.vehicle, this.fleet.vehicles.get(a.device_id)?.label ?? a.serial ?? '…');
             set_text(r.state, a.status ?? '');
             set_attr(r.el, 'data-status', a.status ?? null);
-            r.ack.hidden = !can || (a.status !== 'open' && a.status !== 'ended');
+            r.ack.hidden = !can || !needs_attention(a);
         }
 
         const order = list.map((a) => a.id).join();

@@ -57,7 +57,7 @@ export class FleetMap {
     private readonly trail: L.Polyline;
     private readonly fences: L.LayerGroup;
     private readonly follow_button: HTMLButtonElement;
-    private readonly labels_from_zoom = 12;
+    private readonly labels_from_zoom = 14.5;
     private readonly unlisten: () => void;
     private readonly observer: ResizeObserver;
     private closed = false;
@@ -259,7 +259,7 @@ export class FleetMap {
         } else if (m.lat !== v.lat || m.lon !== v.lon) {
             const from = this.map.latLngToLayerPoint([m.lat, m.lon]);
             const to = this.map.latLngToLayerPoint([v.lat, v.lon]);
-            m.el.classList.toggle('glide', from.distanceTo(to) < 150);
+            m.el.classList.toggle('glide', v.id === this.selected && from.distanceTo(to) < 150);      /* every other one would keep the screen busy */
             m.marker.setLatLng([v.lat, v.lon]);
             m.lat = v.lat;
             m.lon = v.lon;

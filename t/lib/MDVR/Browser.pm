@@ -211,6 +211,35 @@ sub percentile {
     return $sorted[ $i > $#sorted ? $#sorted : $i ];
 }
 
+# ------------------------------------------------------------- the simulator
+
+# Why the simulator cannot be used, or undef.
+sub no_simulator {
+    return 'the simulator is not built' unless -x "$MDVR::Test::TOP/build/bin/mdvr-sim";
+    return 'there are no films' unless -s "$MDVR::Test::TOP/build/clips/DEMO1-ch1-sub.h264";
+    return undef;
+}
+
+# Starts one on the first node; its pid.
+sub simulator {
+    my ($t, @options) = @_;
+    my $node = $t->node;
+    return $t->daemon('mdvr-sim', '--server', '127.0.0.1', '--signal-port', $node->{signal_port},
+        '--clip-dir', "$MDVR::Test::TOP/build/clips", @options);
+}
+
+# Its cameras show frame floor(unix time * 25) mod 500: the delays in ms of
+# what a browser saw.
+sub film_delays {
+    my ($seen) = @_;
+    my @delay;
+    for my $f (@$seen) {
+        my $ms = $f->{at} - $f->{n} * 40;
+        push @delay, $ms - 20_000 * POSIX::floor($ms / 20_000);
+    }
+    return sort { $a <=> $b } @delay;
+}
+
 # ------------------------------------------------------------------- scripts
 
 # Runs a script of t/browser/ with node; its reports become tests.  Returns

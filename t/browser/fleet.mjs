@@ -1,0 +1,89 @@
+/* A fleet and a full wall of nine cameras: everything arrives, nothing stalls, nothing grows. */
+
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { note, ok, run, settings, sign_in, until, value, watch_clock } from './browser.mjs';
+
+const { count, seconds, shot, clock } = settings;
+
+await run(async (b) => {
+    const { page, t, errors, context } = b;
+    const tiles = () => page.$$eval('[data-testid="tile"]', (list) => list.map((e) => ({ state: e.dataset.state,
+        lag: Number(e.dataset.lagMs), name: e.getAttribute('aria-label'), stats: e.querySelector('.tile-stats').textContent })));
+
+    await sign_in(b, settings.email, settings.password);
+    ok(await until(async () => await t('device-list').locator('> *').count() === count, 15), 'the whole fleet is listed');
+    ok(await until(async () => await t('device-list').locator('> [data-online="true"]').count() === count, 20), 'and online')
+        || note(await t('online-count').innerText());
+
+    for (const serial of ['DEMO1', 'DEMO2', 'DEMO3']) {
+        await t(`device-${serial}`).click();
+        for (const channel of [1, 2, 3]) {
+            await t(`camera-${channel}`).click();
+        }
+    }
+    ok(await until(async () => (await tiles()).filter((x) => x.state === 'live').length === 9, 30), 'nine cameras play')
+        || note(JSON.stringify(await tiles()));
+
+    /* a tenth is refused with a word */
+    await t('camera-4').click();
+    ok(await until(async () => /9 cameras/.test(await t('toast').first().innerText().catch(() => ''))), 'a tenth is not opened');
+
+    const metrics = async () => {
+        await cdp.send('HeapProfiler.collectGarbage');
+        return Object.fromEntries((await cdp.send('Performance.getMetrics')).metrics.map((m) => [m.name, m.value]));
+    };
+    const cdp = await context.newCDPSession(page);
+    await cdp.send('Performance.enable');
+    await page.waitForTimeout(5000);
+
+    const before = await metrics();
+    const states = [];
+    const lags = [];
+    const watching = watch_clock(page, '[data-testid="video"]', seconds, clock);
+
+    for (const end = Date.now() + seconds * 1000; Date.now() < end;) {
+        for (const x of await tiles()) {
+            states.push(x.state);
+            lags.push(x.lag);
+        }
+        await page.waitForTimeout(500);
+    }
+
+    const seen = await watching;
+    const after = await metrics();
+    const bad = states.filter((s) => s !== 'live').length;
+
+    ok(bad === 0, 'none of them stalls') || note(`${bad} of ${states.length} looks: ${JSON.stringify(await tiles())}`);
+    ok(after.JSHeapUsedSize < before.JSHeapUsedSize * 1.3 + 2e6, 'the page\'s memory does not grow')
+        || note(`${before.JSHeapUsedSize} -> ${after.JSHeapUsedSize}`);
+    ok(await page.evaluate(() => [...document.querySelectorAll('video')].every((v) => v.buffered.length === 0
+        || v.buffered.end(v.buffered.length - 1) - v.buffered.start(0) < 40)), 'nor do the buffers of the players');
+
+    value('seen', JSON.stringify(seen.map(({ n, at }) => ({ n, at }))));
+    value('lag_ms', JSON.stringify(lags.sort((x, y) => x - y)));
+    value('heap', JSON.stringify([before.JSHeapUsedSize, after.JSHeapUsedSize]));
+    value('main_thread_percent', ((after.TaskDuration - before.TaskDuration) * 100 / (after.Timestamp - before.Timestamp)).toFixed(1));
+    value('script_percent', ((after.ScriptDuration - before.ScriptDuration) * 100 / (after.Timestamp - before.Timestamp)).toFixed(1));
+
+    if (shot) {
+        /* for the README: four cameras, the followed vehicle on its way, an alarm or two */
+        for (const name of ['DEMO1', 'DEMO2', 'DEMO3']) {
+            await t(`device-${name}`).click();
+            for (const channel of name === 'DEMO1' ? [3] : [2, 3]) {
+                await t(`camera-${channel}`).click();
+            }
+        }
+        await t('fit').click();
+        await t('device-DEMO1').click();
+        await page.waitForTimeout(300);
+        await until(async () => await t('alarm').count() >= 5, 30);
+        await page.setViewportSize({ width: 1600, height: 900 });
+        await page.mouse.move(700, 300);
+        await page.waitForTimeout(1500);
+        mkdirSync(dirname(shot), { recursive: true });
+        await page.screenshot({ path: shot });
+    }
+
+    ok(errors.length === 0, 'no error in the browser\'s console') || note(errors.join('\n'));
+});
