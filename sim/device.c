@@ -483,6 +483,11 @@ sim_device_connected(sim_conn_t *c)
     d->frame.relaxed = true;
     d->connections++;
     sim_stats.connects++;
+
+    if (d->connections == 1) {
+        d->moved_us = sim_now_us();         /* the drive begins here */
+    }
+
     sim_timer_set(&d->life, 10 * SIM_S);
     sim_device_v101(d);
 }
