@@ -259,6 +259,10 @@ mdvr_rc_t mdvr_bus_info(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
 mdvr_rc_t mdvr_bus_note(mdvr_bus_t *bus, mdvr_bus_ref_t ref, char *buf,
     size_t len);
 
+/* Replaces it.  MDVR_E_NO_SPACE: longer than MDVR_BUS_NOTE_MAX - 1. */
+mdvr_rc_t mdvr_bus_set_note(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
+    const char *note);
+
 /*
  * Ends a session for a reason; everybody concerned is woken; the first reason
  * stays.  The owner of its media connection then closes that.  Does not
@@ -384,6 +388,13 @@ typedef struct {
 
 mdvr_rc_t mdvr_bus_set_init(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
     uint32_t ticket, const mdvr_bus_init_t *init, uint32_t *version);
+
+/*
+ * What goes past the ring (files): `bytes` so far, shown by mdvr_bus_info();
+ * the session is `live` from the first call on.  Watchers are woken.
+ */
+mdvr_rc_t mdvr_bus_progress(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
+    uint32_t ticket, uint64_t bytes);
 
 /* adds to the session's counter of frames that were not put into the ring */
 void mdvr_bus_dropped(mdvr_bus_t *bus, mdvr_bus_ref_t ref, unsigned n);

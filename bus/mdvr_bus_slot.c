@@ -471,6 +471,30 @@ mdvr_bus_note(mdvr_bus_t *bus, mdvr_bus_ref_t ref, char *buf, size_t len)
 }
 
 
+mdvr_rc_t
+mdvr_bus_set_note(mdvr_bus_t *bus, mdvr_bus_ref_t ref, const char *note)
+{
+    mdvr_rc_t         rc = MDVR_E_NOT_FOUND;
+    mdvr_bus_slot_t  *slot;
+
+    if (strlen(note) >= MDVR_BUS_NOTE_MAX) {
+        return MDVR_E_NO_SPACE;
+    }
+
+    mdvr_bus_lock(bus);
+
+    slot = mdvr_bus_slot(bus, ref);
+    if (slot != NULL) {
+        snprintf(slot->note, sizeof(slot->note), "%s", note);
+        rc = MDVR_OK;
+    }
+
+    mdvr_bus_unlock(bus);
+
+    return rc;
+}
+
+
 /* --- ending -------------------------------------------------------------------- */
 
 /* Under the mutex.  The caller wakes. */
@@ -661,6 +685,31 @@ mdvr_bus_audio_wanted(mdvr_bus_t *bus, mdvr_bus_ref_t ref, int64_t now_ms)
     mdvr_bus_slot_t  *slot = mdvr_bus_slot(bus, ref);
 
     return slot != NULL && slot->audio_until_ms > now_ms;
+}
+
+
+mdvr_rc_t
+mdvr_bus_progress(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t ticket,
+    uint64_t bytes)
+{
+    mdvr_bus_slot_t  *slot = mdvr_bus_slot(bus, ref);
+
+    if (slot == NULL || slot->ticket != ticket || !running(slot)) {
+        return MDVR_E_NOT_FOUND;
+    }
+
+    slot->bytes = bytes;
+    slot->last_frame_ms = mdvr_bus_clock_ms();
+
+    if (slot->live_ms == 0) {
+        slot->live_ms = slot->last_frame_ms;
+    }
+
+    (void) mdvr_bus_move(slot, MDVR_BUS_STARTING, MDVR_BUS_LIVE);
+
+    mdvr_bus_wake(bus, ref.index);
+
+    return MDVR_OK;
 }
 
 

@@ -16,6 +16,7 @@
 
 #include "ngx_mdvr_core/ngx_mdvr_bus.h"
 #include "ngx_mdvr_core/ngx_mdvr_command.h"
+#include "ngx_mdvr_core/ngx_mdvr_download.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 #include "ngx_mdvr_core/ngx_mdvr_peer.h"
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
@@ -391,6 +392,7 @@ ngx_mdvr_bus_sweep(ngx_event_t *ev)
 
     if (ngx_mdvr_is_chief()) {
         ngx_mdvr_bus_census(conf);
+        ngx_mdvr_download_poll(conf, ev->log);
 
     } else {
         ngx_mdvr_gauge(live_streams, 0);
@@ -552,6 +554,7 @@ ngx_mdvr_bus_due(void *data, const mdvr_bus_info_t *info)
 
     ngx_mdvr_bus_report(info, info->end, data);
     ngx_mdvr_bus_stop_device(info);
+    ngx_mdvr_download_interrupted(info->ref, -1, mdvr_bus_end_text(info->end));
 }
 
 

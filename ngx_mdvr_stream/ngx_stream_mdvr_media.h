@@ -6,6 +6,8 @@
  *   _bind.c     registration, the pending session it belongs to
  *   _live.c     live video: frames to the frame bus, viewers to the device
  *   _hls.c      parts and segments on tmpfs while somebody asks for HLS
+ *   _file.c     files and pictures from the device
+ *   _search.c   lists and query data from the device
  */
 
 #ifndef NGX_STREAM_MDVR_MEDIA_H
@@ -46,6 +48,7 @@ typedef struct {
     ngx_msec_t                     hls_segment;      /* shortest */
     ngx_msec_t                     drain;            /* after a reload */
     size_t                         max_frame;
+    off_t                          max_file;
     ngx_uint_t                     per_address;      /* sockets */
     ngx_uint_t                     unregistered;     /* of those */
 } ngx_stream_mdvr_media_conf_t;
@@ -156,6 +159,10 @@ ngx_int_t ngx_stream_mdvr_media_bind(ngx_stream_mdvr_media_t *m,
 /* -- kinds ------------------------------------------------------------------ */
 
 extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_live;
+extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_file;
+extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_snapshot;
+extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_search;
+extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_query;
 
 /* -- _hls.c ----------------------------------------------------------------- */
 

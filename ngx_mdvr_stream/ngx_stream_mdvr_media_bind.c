@@ -23,6 +23,10 @@ static ngx_int_t ngx_stream_mdvr_media_again(ngx_stream_mdvr_media_t *m,
 
 static const ngx_stream_mdvr_media_kind_t  *ngx_stream_mdvr_media_kinds[] = {
     &ngx_stream_mdvr_media_live,
+    &ngx_stream_mdvr_media_file,
+    &ngx_stream_mdvr_media_snapshot,
+    &ngx_stream_mdvr_media_search,
+    &ngx_stream_mdvr_media_query,
     NULL
 };
 
@@ -207,6 +211,7 @@ ngx_stream_mdvr_media_bind(ngx_stream_mdvr_media_t *m,
     }
 
     if (mdvr_bus_own(bus, ref, &m->ticket) != MDVR_OK) {
+        kind->close(m);
         return ngx_stream_mdvr_media_reject(m, "unknown_session",
                                             MDVR_MEDIA_NO_CENTER);
     }

@@ -8,6 +8,8 @@
 #include "ngx_mdvr_stream/ngx_stream_mdvr_media.h"
 #include "ngx_mdvr_core/ngx_mdvr_registry.h"
 
+#include <ngx_thread_pool.h>
+
 
 #define NGX_STREAM_MDVR_MEDIA_TICK    500       /* ms */
 #define NGX_STREAM_MDVR_MEDIA_LINGER  2000
@@ -124,6 +126,13 @@ static ngx_command_t  ngx_stream_mdvr_media_commands[] = {
       offsetof(ngx_stream_mdvr_media_conf_t, max_frame),
       NULL },
 
+    { ngx_string("mdvr_media_max_file"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_off_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_mdvr_media_conf_t, max_file),
+      NULL },
+
     { ngx_string("mdvr_media_per_address"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
@@ -193,6 +202,7 @@ ngx_stream_mdvr_media_create_conf(ngx_conf_t *cf)
     conf->hls_segment = NGX_CONF_UNSET_MSEC;
     conf->drain = NGX_CONF_UNSET_MSEC;
     conf->max_frame = NGX_CONF_UNSET_SIZE;
+    conf->max_file = NGX_CONF_UNSET;
     conf->per_address = NGX_CONF_UNSET_UINT;
     conf->unregistered = NGX_CONF_UNSET_UINT;
 
@@ -221,6 +231,8 @@ ngx_stream_mdvr_media_merge_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->drain, prev->drain, 120000);
     ngx_conf_merge_size_value(conf->max_frame, prev->max_frame,
                               MDVR_MEDIA_VIDEO_MAX);
+    ngx_conf_merge_off_value(conf->max_file, prev->max_file,
+                             (off_t) 4 * 1024 * 1024 * 1024);
     ngx_conf_merge_uint_value(conf->per_address, prev->per_address, 5000);
     ngx_conf_merge_uint_value(conf->unregistered, prev->unregistered, 1024);
 
@@ -251,6 +263,12 @@ ngx_stream_mdvr_media(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (cscf->handler) {
         return "is duplicate";
+    }
+
+    /* files are brought to the disk by threads */
+
+    if (ngx_thread_pool_add(cf, NULL) == NULL) {
+        return NGX_CONF_ERROR;
     }
 
     cscf->handler = ngx_stream_mdvr_media_handler;
