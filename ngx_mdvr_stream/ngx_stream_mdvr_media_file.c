@@ -20,6 +20,7 @@
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
 #include "ngx_mdvr_core/ngx_mdvr_time.h"
 #include "mdvr/domain/job.h"
+#include "mdvr/domain/keys.h"
 
 #include <ngx_thread_pool.h>
 
@@ -776,17 +777,18 @@ done:
 static void
 ngx_stream_mdvr_file_announce(ngx_stream_mdvr_stage_t *stage)
 {
-    char         key[160];
+    char         key[MDVR_KEY_MAX];
     size_t       lens[5];
+    mdvr_buf_t   b;
     const char  *argv[5];
 
-    static const char  queues[] = "mdvr:jobqueues";
+    b = mdvr_buf(key, sizeof(key));
+    mdvr_key_job(&b, mdvr_str(stage->queue.data, stage->queue.len), "");
 
     argv[0] = "XADD";
     lens[0] = 4;
     argv[1] = key;
-    lens[1] = ngx_sprintf((u_char *) key, "mdvr:job:{%V}", &stage->queue)
-              - (u_char *) key;
+    lens[1] = b.len;
     argv[2] = "*";
     lens[2] = 1;
     argv[3] = "job";
@@ -800,8 +802,8 @@ ngx_stream_mdvr_file_announce(ngx_stream_mdvr_stage_t *stage)
 
     argv[0] = "SADD";
     lens[0] = 4;
-    argv[1] = queues;
-    lens[1] = sizeof(queues) - 1;
+    argv[1] = MDVR_KEY_JOB_QUEUES;
+    lens[1] = sizeof(MDVR_KEY_JOB_QUEUES) - 1;
     argv[2] = (char *) stage->queue.data;
     lens[2] = stage->queue.len;
 
