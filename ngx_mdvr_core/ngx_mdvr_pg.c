@@ -75,6 +75,7 @@ typedef struct {
     u_char                   *copy;          /* parameters */
     ngx_uint_t                nparams;
     ngx_uint_t                nparse;        /* Parse messages in the group */
+    ngx_uint_t                nscope;        /* of these, that of "s0": 0, 1 */
     ngx_uint_t                results;       /* good ones so far */
 
     ngx_msec_t                start;
@@ -470,6 +471,7 @@ ngx_mdvr_pg_send(ngx_mdvr_pg_conn_t *conn, ngx_mdvr_pg_req_t *req)
     scope[3] = ms;
 
     req->nparse = 0;
+    req->nscope = 0;
     req->results = 0;
     req->failed = 0;
 
@@ -480,6 +482,7 @@ ngx_mdvr_pg_send(ngx_mdvr_pg_conn_t *conn, ngx_mdvr_pg_req_t *req)
             ok = PQsendPrepare(conn->pg, "s0", ngx_mdvr_pg_scope, 4, NULL);
             ngx_mdvr_pg_put(conn->prepared, 0);
             req->nparse++;
+            req->nscope = 1;
         }
 
         *ngx_sprintf((u_char *) name, "s%ui", req->statement) = '\0';
@@ -697,7 +700,7 @@ static void
 ngx_mdvr_pg_finish(ngx_mdvr_pg_req_t *req)
 {
     ngx_str_t            state;
-    ngx_uint_t           unknown, stale;
+    ngx_uint_t           unknown, stale, exists;
     ngx_mdvr_pg_conn_t  *conn;
     ngx_mdvr_pg_rows_t   rows;
 
@@ -720,8 +723,19 @@ ngx_mdvr_pg_finish(ngx_mdvr_pg_req_t *req)
         unknown = (ngx_strcmp(state.data, "26000") == 0);
         stale = (ngx_strcmp(state.data, "0A000") == 0);
 
-        if (unknown || req->results < req->nparse) {
+        /*
+         * Parse messages are answered in order, and what was parsed stays
+         * although the group failed: only the one that failed, unless it was
+         * there already, and those after it are not prepared.
+         */
+
+        exists = (ngx_strcmp(state.data, "42P05") == 0);
+
+        if (unknown || req->results + exists < req->nscope) {
             ngx_mdvr_pg_cut(conn->prepared, 0);
+        }
+
+        if (unknown || req->results + exists < req->nparse) {
             ngx_mdvr_pg_cut(conn->prepared, req->statement);
         }
 
@@ -729,7 +743,7 @@ ngx_mdvr_pg_finish(ngx_mdvr_pg_req_t *req)
             conn->doomed = 1;           /* its plans are of an older schema */
         }
 
-        if ((unknown || stale || ngx_strcmp(state.data, "42P05") == 0)
+        if ((unknown || stale || exists)
             && req->done && !req->again)
         {
             /* it has not run: what it names was not there, or is in the way */
