@@ -121,7 +121,8 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
     { POST, "/tenants", API_PLATFORM, API_CREATED|API_IDEMPOTENT,
       "A new tenant",
       .body = &api_tenant_new, .answer = &api_tenant,
-      .sql = api_sql_tenant_post, .params = API_WHO ",$body",
+      .sql = api_sql_tenant_post,
+      .params = "$body,$user,$session,$address,$request",
       .then = api_sql_tenant_get },
 
     { GET, "/tenants/{id}", API_PLATFORM, API_AS_TENANT, "One tenant",

@@ -64,18 +64,17 @@ const char  api_sql_tenant_get[] =
     " where t.status <> 'deleted'";
 
 const char  api_sql_tenant_post[] =
-    "with x as materialized (select mdvr.tenant_write(null, $6::jsonb) as id)"
+    "with x as materialized (select mdvr.tenant_write(null, $1::jsonb) as id)"
     " select x.id, null, null, null,"
     " mdvr.audit_append(x.id, $2::uuid, $3::uuid, $4, 'tenant.create',"
-    "  'tenant', x.id::text, $6::jsonb, $5)"
+    "  'tenant', x.id::text, $1::jsonb, $5)"
     " from x";
 
 const char  api_sql_tenant_patch[] =
     "with x as materialized (select mdvr.tenant_write($7::uuid, $6::jsonb) as id)"
     " select x.id, null,"
     " json_build_object('op', 'tenant_changed', 'id', x.id)::text, null,"
-    " mdvr.audit_append(x.id, $2::uuid, $3::uuid, $4, 'tenant.update',"
-    "  'tenant', x.id::text, $6::jsonb, $5)"
+    API_AUDIT("tenant.update", "tenant", "x.id::text", "$6::jsonb")
     " from x where x.id is not null";
 
 const char  api_sql_tenant_delete[] =
@@ -86,7 +85,7 @@ const char  api_sql_tenant_delete[] =
     "   as done from t)"
     " select '', null,"
     " json_build_object('op', 'tenant_changed', 'id', t.id)::text, null,"
-    " mdvr.audit_append(t.id, $2::uuid, $3::uuid, $4,"
+    " mdvr.audit_append($1::uuid, $2::uuid, $3::uuid, $4,"
     "  case when t.status = 'active' then 'tenant.suspend'"
     "       else 'tenant.delete' end, 'tenant', t.id::text, '{}', $5)"
     " from t, s where s.done";

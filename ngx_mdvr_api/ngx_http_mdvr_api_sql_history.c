@@ -51,7 +51,9 @@ const char  api_sql_commands[] = API_PAGE(
     " and ($2::uuid is null or c.id < $2::uuid)"
     " and ($4::text is null or c.type = $4)"
     " and ($5::text is null or c.status = $5)"
-    " order by c.id desc");
+    " order by c.id desc")
+    " where exists (select from mdvr.device d"
+    "  where d.id = $3::uuid and d.deleted_at is null)";
 
 const char  api_sql_command_get[] =
     "select " COMMAND_JSON "::text from mdvr.command c where c.id = $1::uuid";
