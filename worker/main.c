@@ -23,6 +23,9 @@
 #define WK_BUSY_MS      50              /* pause while children run */
 #define WK_IDLE_MS      500             /* BLOCK while none does */
 #define WK_RETRY_MAX    600000
+#define WK_LOST_MAX     25              /* a worker's death is rarely the
+                                           fault of its job: a bad one kills
+                                           its child only */
 
 typedef struct {
     wk_child_t        child;
@@ -267,9 +270,9 @@ wk_fill(wk_main_t *m, bool idle)
             wk_result(&slot->res, WK_GIVE_UP, "document",
                       "the job is not a JSON object");
 
-        } else if (job.attempt > mdvr_job_info(job.kind)->attempts) {
+        } else if (job.lost >= WK_LOST_MAX) {
             wk_result(&slot->res, WK_GIVE_UP, "crash",
-                      "its worker was lost %u times", job.attempt - 1);
+                      "its worker was lost %u times", job.lost);
             wk_start(m, slot, slot->res.reason);
 
         } else {

@@ -419,7 +419,7 @@ wk_queue_recover(wk_queue_t *q)
                 }
 
                 n = wk_queue_deliveries(q, key, job.entry);
-                job.attempt += n > 1 ? n - 1 : 0;
+                job.lost = n > 1 ? n - 1 : 0;
 
                 wk_log(WK_WARN, "job taken over from a lost worker", "queue",
                        name, "job", wk_job_str(&job, "id"), NULL);

@@ -27,6 +27,7 @@ typedef struct {
     char             entry[32];     /* id in the stream */
     json_t          *doc;           /* owned; NULL: not JSON */
     unsigned         attempt;       /* this is attempt number ..., from 1 */
+    unsigned         lost;          /* workers that died having it */
 } wk_job_t;
 
 typedef struct {
