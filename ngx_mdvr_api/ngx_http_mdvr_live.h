@@ -33,6 +33,7 @@ typedef struct {
     ngx_msec_t                lease;         /* an HLS viewer without request */
     ngx_msec_t                hls_keep;      /* parts are made, without one */
     size_t                    max_queue;     /* bytes under way to a viewer */
+    ngx_uint_t                tiles;         /* streams of one WebSocket */
     ngx_msec_t                send_timeout;
 } ngx_http_mdvr_live_conf_t;
 

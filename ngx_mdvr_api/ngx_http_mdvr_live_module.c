@@ -93,6 +93,13 @@ static ngx_command_t  ngx_http_mdvr_live_commands[] = {
       offsetof(ngx_http_mdvr_live_conf_t, max_queue),
       NULL },
 
+    { ngx_string("mdvr_live_tiles"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_mdvr_live_conf_t, tiles),
+      NULL },
+
     { ngx_string("mdvr_live_send_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
@@ -501,6 +508,7 @@ ngx_http_mdvr_live_create_conf(ngx_conf_t *cf)
     conf->lease = NGX_CONF_UNSET_MSEC;
     conf->hls_keep = NGX_CONF_UNSET_MSEC;
     conf->max_queue = NGX_CONF_UNSET_SIZE;
+    conf->tiles = NGX_CONF_UNSET_UINT;
     conf->send_timeout = NGX_CONF_UNSET_MSEC;
 
     return conf;
@@ -519,6 +527,7 @@ ngx_http_mdvr_live_merge_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->lease, prev->lease, 15000);
     ngx_conf_merge_msec_value(conf->hls_keep, prev->hls_keep, 30000);
     ngx_conf_merge_size_value(conf->max_queue, prev->max_queue, 512 * 1024);
+    ngx_conf_merge_uint_value(conf->tiles, prev->tiles, 64);
     ngx_conf_merge_msec_value(conf->send_timeout, prev->send_timeout, 30000);
 
     if (conf->recheck < 100 || conf->recheck > 4000) {
