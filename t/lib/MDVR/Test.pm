@@ -171,6 +171,7 @@ sub done {
     my @bad = $self->stop;
     my $tb = Test::More->builder;
     $tb->is_eq(join("\n", @bad), '', 'no alert and no sanitizer report in the logs');
+    eventually(sub { !$self->processes }, 5);
     my @left = $self->processes;
     kill KILL => map { $_->{pid} } @left;
     $tb->is_eq(join("\n", map { "$_->{pid} $_->{command}" } @left), '', 'no process is left');
