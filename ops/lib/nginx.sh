@@ -110,12 +110,19 @@ nginx_reload() {
     kill -HUP "$(nginx_pid)"
 }
 
+# Each worker has connections of its own, and the kernel chooses which of them
+# answers: ready is who is ready many times in a row.
 nginx_wait_ready() {
-    local i
-    for ((i = 0; i < 300; i++)); do
-        ! nginx_ready || return 0
-        nginx_up || break
-        sleep 0.1
+    local i good=0 want=$((4 * $(pgrep -c -P "$(nginx_pid)" || echo 1)))
+    for ((i = 0; i < 300 + want; i++)); do
+        if nginx_ready; then
+            good=$((good + 1))
+            [ $good -lt "$want" ] || return 0
+        else
+            good=0
+            nginx_up || break
+            sleep 0.1
+        fi
     done
     curl -sS -m 3 "http://$LOCAL:$MDVR_HTTP_PORT/readyz" >&2 || true
     tail -n 10 "$LOG/nginx.log" >&2 2>/dev/null || true
