@@ -52,6 +52,7 @@ typedef struct {
     ngx_connection_t         *c;
     ngx_queue_t               fifo;          /* calls, oldest first */
     ngx_uint_t                inflight;
+    ngx_uint_t                bulk;          /* of them long ones */
     ngx_event_t               timer;         /* connecting, backoff, stall */
     ngx_msec_t                backoff;
     unsigned                  doomed:1;      /* takes no more calls */
@@ -84,6 +85,7 @@ typedef struct {
     PGresult                 *result;        /* the last, or the first error */
     unsigned                  failed:1;
     unsigned                  retry:1;
+    unsigned                  bulk:1;
     unsigned                  again:1;       /* was sent anew once */
 } ngx_mdvr_pg_req_t;
 
@@ -301,6 +303,7 @@ ngx_mdvr_pg_query(ngx_pool_t *cpool, const ngx_mdvr_pg_call_t *call,
     req->sql = call->sql;
     req->statement = NGX_MDVR_PG_STATEMENTS;
     req->retry = call->retry;
+    req->bulk = call->bulk;
     req->start = ngx_current_msec;
     req->timeout = ngx_max(timeout, 1);
 
@@ -407,20 +410,28 @@ ngx_mdvr_pg_copy(ngx_mdvr_pg_req_t *req, const ngx_mdvr_pg_call_t *call)
 static ngx_mdvr_pg_conn_t *
 ngx_mdvr_pg_pick(ngx_mdvr_pg_pool_t *pool)
 {
-    ngx_uint_t           i, depth;
+    ngx_uint_t           i, load, least;
     ngx_mdvr_pg_conn_t  *conn, *best;
 
     best = NULL;
-    depth = NGX_MDVR_PG_DEPTH;
+    least = (ngx_uint_t) -1;
 
     for (i = 0; i < pool->conf->pool; i++) {
         conn = &pool->conns[i];
 
-        if (conn->state == pg_ready && !conn->doomed && !conn->broken
-            && conn->inflight < depth)
+        if (conn->state != pg_ready || conn->doomed || conn->broken
+            || conn->inflight >= NGX_MDVR_PG_DEPTH)
         {
+            continue;
+        }
+
+        /* behind a long call only when everybody has one */
+
+        load = conn->inflight + conn->bulk * NGX_MDVR_PG_DEPTH;
+
+        if (load < least) {
             best = conn;
-            depth = conn->inflight;
+            least = load;
         }
     }
 
@@ -520,6 +531,7 @@ ngx_mdvr_pg_send(ngx_mdvr_pg_conn_t *conn, ngx_mdvr_pg_req_t *req)
     req->conn = conn;
     ngx_queue_insert_tail(&conn->fifo, &req->queue);
     conn->inflight++;
+    conn->bulk += req->bulk;
     conn->pool->ninflight++;
 
     ngx_mdvr_pg_flush(conn);
@@ -708,6 +720,7 @@ ngx_mdvr_pg_finish(ngx_mdvr_pg_req_t *req)
 
     ngx_queue_remove(&req->queue);
     conn->inflight--;
+    conn->bulk -= req->bulk;
     conn->pool->ninflight--;
 
     if (!req->failed) {
@@ -1151,6 +1164,7 @@ ngx_mdvr_pg_close(ngx_mdvr_pg_conn_t *conn, ngx_uint_t lost)
 
     pool->ninflight -= conn->inflight;
     conn->inflight = 0;
+    conn->bulk = 0;
 
     if (lost) {
         if (conn->backoff == 0) {

@@ -166,6 +166,7 @@ typedef struct {
     ngx_queue_t                   links;
     ngx_uint_t                    nlinks;
     ngx_uint_t                    nonline;
+    ngx_uint_t                    nlookups;     /* links with `lookup` */
     ngx_mdvr_link_t             **serials;      /* hash tables of ONLINE */
     ngx_mdvr_link_t             **numbers;
 
@@ -402,6 +403,7 @@ void ngx_mdvr_sig_v100(ngx_mdvr_link_t *link, const mdvr_message_t *m,
 
 /* Asks PostgreSQL for commands that waited for this device. */
 void ngx_mdvr_task_held(ngx_mdvr_link_t *link);
+void ngx_mdvr_task_held_device(const ngx_mdvr_uuid_t *device_id);
 void ngx_mdvr_task_held_rows(const ngx_mdvr_uuid_t *device_id,
     const ngx_mdvr_pg_rows_t *rows);
 

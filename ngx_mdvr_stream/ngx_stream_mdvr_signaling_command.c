@@ -375,6 +375,24 @@ ngx_mdvr_task_held(ngx_mdvr_link_t *link)
 
 
 void
+ngx_mdvr_task_held_device(const ngx_mdvr_uuid_t *device_id)
+{
+    ngx_mdvr_link_t    *link;
+    ngx_mdvr_device_t   device;
+
+    if (ngx_mdvr_registry_find_id(device_id, &device) != NGX_OK) {
+        return;
+    }
+
+    link = ngx_mdvr_link_find(mdvr_str(device.serial, device.serial_len));
+
+    if (link) {
+        ngx_mdvr_task_held(link);
+    }
+}
+
+
+void
 ngx_mdvr_task_held_rows(const ngx_mdvr_uuid_t *device_id,
     const ngx_mdvr_pg_rows_t *rows)
 {

@@ -1028,6 +1028,10 @@ ngx_mdvr_link_cleanup(void *data)
                              NGX_MDVR_ADDR_UNREGISTERED);
     }
 
+    if (link->lookup) {
+        ngx_mdvr_sig.nlookups--;
+    }
+
     if (link->tail) {
         ngx_free(link->tail);
     }

@@ -195,6 +195,7 @@ ngx_mdvr_sig_device(ngx_mdvr_link_t *link, mdvr_str_t serial,
 
     if (rc == NGX_AGAIN) {
         link->lookup = 1;
+        ngx_mdvr_sig.nlookups++;
     }
 
     return rc == NGX_BUSY ? NGX_ERROR : rc;
@@ -210,6 +211,7 @@ ngx_mdvr_sig_looked_up(void *data, const ngx_mdvr_device_t *device,
     ngx_mdvr_link_t  *link = data;
 
     link->lookup = 0;
+    ngx_mdvr_sig.nlookups--;
 
     ngx_mdvr_sig.resolved_for = link;
 

@@ -557,6 +557,7 @@ ngx_mdvr_position_send(ngx_str_t *params, ngx_msec_t timeout,
     call.params = values;
     call.nparams = NGX_MDVR_COL_COUNT;
     call.retry = 1;
+    call.bulk = 1;
 
     return ngx_mdvr_pg_query(NULL, &call, timeout, done, data);
 }

@@ -136,7 +136,6 @@ ngx_mdvr_sig_v101(ngx_mdvr_link_t *link, const mdvr_message_t *m)
     }
 
     ngx_mdvr_sig_record(link, &v, detected, suggestion);
-    ngx_mdvr_task_held(link);
 
     if (loc.layout != MDVR_LOC_NONE) {
         ngx_mdvr_position_seen(&link->device_id, link->utc_offset, m, &loc);

@@ -13,11 +13,16 @@
  * holds anything, everything that may be journaled goes through it: the order
  * is kept.  Statements recognise what they have seen before, so a call whose
  * fate is unknown (timeout, connection lost) is simply journaled too.
+ *
+ * Begins and ends of connections are stored in batches, one batch at a time:
+ * what comes while one is under way is the next.  While devices wait for their
+ * look-up, which is what C100 needs, batches leave them room.
  */
 
 
 #include "ngx_mdvr_stream/ngx_stream_mdvr_signaling.h"
 
+#include "mdvr/basics/json.h"
 #include "mdvr/domain/keys.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
@@ -28,6 +33,9 @@
 #define NGX_MDVR_STORE_LINE     65536       /* records waiting */
 #define NGX_MDVR_STORE_RECORD   10000       /* ms for one of them */
 #define NGX_MDVR_STORE_REPLAY   30000
+#define NGX_MDVR_STORE_BATCH    64          /* connections in one call */
+#define NGX_MDVR_STORE_LOOKUPS  4           /* more: batches are spaced */
+#define NGX_MDVR_STORE_SPACE    50          /* ms */
 
 
 typedef struct {
@@ -47,6 +55,12 @@ static void ngx_mdvr_store_finish(ngx_mdvr_store_t *store, ngx_uint_t ok);
 static void ngx_mdvr_store_line(void);
 static void ngx_mdvr_store_recorded(void *data,
     const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc);
+static void ngx_mdvr_store_batch(void);
+static void ngx_mdvr_store_batch_handler(ngx_event_t *ev);
+static ngx_int_t ngx_mdvr_store_batch_send(ngx_mdvr_store_t *first,
+    size_t size);
+static void ngx_mdvr_store_batched(void *data, const ngx_mdvr_pg_rows_t *rows,
+    mdvr_rc_t rc);
 static ngx_uint_t ngx_mdvr_store_flying(const ngx_mdvr_store_t *store);
 static void ngx_mdvr_store_events(ngx_uint_t kind,
     const ngx_mdvr_uuid_t *tenant_id, const ngx_mdvr_pg_rows_t *rows);
@@ -106,6 +120,13 @@ static ngx_mdvr_store_t   *ngx_mdvr_store_head;
 static ngx_mdvr_store_t  **ngx_mdvr_store_last = &ngx_mdvr_store_head;
 static ngx_uint_t          ngx_mdvr_store_waiting;
 static ngx_mdvr_store_t   *ngx_mdvr_store_flight[NGX_MDVR_STORE_FLIGHT];
+
+/* begins and ends of connections */
+
+static ngx_mdvr_store_t   *ngx_mdvr_batch_head;
+static ngx_mdvr_store_t  **ngx_mdvr_batch_last = &ngx_mdvr_batch_head;
+static ngx_uint_t          ngx_mdvr_batch_busy;
+static ngx_event_t         ngx_mdvr_batch_timer;
 
 
 ngx_mdvr_store_t *
@@ -204,6 +225,17 @@ ngx_mdvr_store_queue(ngx_mdvr_store_t *store, ngx_mdvr_link_t *link)
     }
 
     ngx_mdvr_store_waiting++;
+
+    if (store->kind == NGX_MDVR_STORE_REGISTER
+        || store->kind == NGX_MDVR_STORE_OFFLINE)
+    {
+        *ngx_mdvr_batch_last = store;
+        ngx_mdvr_batch_last = &store->next;
+
+        ngx_mdvr_store_batch();
+        return;
+    }
+
     *ngx_mdvr_store_last = store;
     ngx_mdvr_store_last = &store->next;
 
@@ -449,6 +481,207 @@ ngx_mdvr_store_line(void)
             ngx_free(store);
         }
     }
+}
+
+
+/* -- begins and ends of connections --------------------------------------- */
+
+static void
+ngx_mdvr_store_batch(void)
+{
+    size_t              size;
+    ngx_uint_t          n;
+    ngx_mdvr_store_t   *first, *store, **last;
+
+    if (ngx_mdvr_batch_timer.timer_set) {
+        return;
+    }
+
+    while (ngx_mdvr_batch_head && !ngx_mdvr_batch_busy) {
+
+        first = ngx_mdvr_batch_head;
+        size = 64;
+        n = 0;
+
+        for (last = &first; *last && n < NGX_MDVR_STORE_BATCH;
+             last = &(*last)->next)
+        {
+            size += 256 + 2 * (*last)->params[3].len
+                    + ((*last)->nparams == 6 ? (*last)->params[5].len : 0);
+            n++;
+        }
+
+        ngx_mdvr_batch_head = *last;
+        *last = NULL;
+        ngx_mdvr_store_waiting -= n;
+
+        if (ngx_mdvr_batch_head == NULL) {
+            ngx_mdvr_batch_last = &ngx_mdvr_batch_head;
+        }
+
+        if (ngx_mdvr_pg_up(NGX_MDVR_PG_STREAM)
+            && ngx_mdvr_journal_empty(&ngx_mdvr_sig.journal)
+            && ngx_mdvr_store_batch_send(first, size) == NGX_OK)
+        {
+            ngx_mdvr_batch_busy = 1;
+            return;
+        }
+
+        for (store = first; store; store = first) {
+            first = store->next;
+            ngx_mdvr_store_journal(store);
+        }
+    }
+}
+
+
+static void
+ngx_mdvr_store_batch_handler(ngx_event_t *ev)
+{
+    ngx_mdvr_store_batch();
+}
+
+
+static ngx_int_t
+ngx_mdvr_store_batch_send(ngx_mdvr_store_t *first, size_t size)
+{
+    u_char               boot[NGX_MDVR_UUID_LEN], *doc;
+    ngx_int_t            rc;
+    mdvr_buf_t           b;
+    mdvr_json_t          j;
+    ngx_mdvr_store_t    *s;
+    ngx_mdvr_pg_call_t   call;
+    ngx_mdvr_pg_param_t  params[3];
+
+    doc = ngx_alloc(size, ngx_mdvr_sig.log);
+    if (doc == NULL) {
+        return NGX_ERROR;
+    }
+
+    b = mdvr_buf(doc, size);
+    mdvr_json_init(&j, &b);
+    mdvr_json_array(&j, NULL);
+
+    for (s = first; s; s = s->next) {
+
+        mdvr_json_object(&j, NULL);
+        mdvr_json_str(&j, "device", ngx_mdvr_sig_view(&s->params[0]));
+
+        if (s->kind == NGX_MDVR_STORE_REGISTER) {
+            mdvr_json_bool(&j, "online", true);
+            mdvr_json_str(&j, "at", ngx_mdvr_sig_view(&s->params[4]));
+            mdvr_json_str(&j, "address", ngx_mdvr_sig_view(&s->params[3]));
+
+            if (s->params[5].data) {
+                mdvr_json_raw(&j, "v101", ngx_mdvr_sig_view(&s->params[5]));
+            }
+
+        } else {
+            mdvr_json_bool(&j, "online", false);
+            mdvr_json_str(&j, "at", ngx_mdvr_sig_view(&s->params[2]));
+            mdvr_json_str(&j, "reason", ngx_mdvr_sig_view(&s->params[3]));
+        }
+
+        mdvr_json_object_end(&j);
+    }
+
+    mdvr_json_array_end(&j);
+
+    params[0] = ngx_mdvr_pg_text(&ngx_mdvr_sig.core->node);
+    params[1].data = boot;
+    params[1].len = ngx_mdvr_uuid_print(boot, ngx_mdvr_boot()) - boot;
+    params[1].binary = 0;
+    params[2].data = b.p;
+    params[2].len = b.len;
+    params[2].binary = 0;
+
+    ngx_memzero(&call, sizeof(ngx_mdvr_pg_call_t));
+    call.role = NGX_MDVR_PG_STREAM;
+    call.sql = "select tenant_id, device_id, message, held::int"
+               " from mdvr.record_devices($1, $2::uuid, $3::jsonb)";
+    call.params = params;
+    call.nparams = 3;
+    call.bulk = 1;
+
+    rc = b.full ? NGX_ERROR
+                : ngx_mdvr_pg_query(NULL, &call, NGX_MDVR_STORE_RECORD,
+                                    ngx_mdvr_store_batched, first);
+    ngx_free(doc);
+
+    return rc;
+}
+
+
+static void
+ngx_mdvr_store_batched(void *data, const ngx_mdvr_pg_rows_t *rows,
+    mdvr_rc_t rc)
+{
+    ngx_mdvr_store_t *store = data;
+
+    int64_t            held;
+    ngx_str_t          msg;
+    ngx_uint_t         i, refused;
+    ngx_mdvr_uuid_t    id;
+    ngx_mdvr_store_t  *next;
+
+    ngx_mdvr_batch_busy = 0;
+
+    if (ngx_mdvr_sig.nlookups > NGX_MDVR_STORE_LOOKUPS) {
+        ngx_mdvr_batch_timer.handler = ngx_mdvr_store_batch_handler;
+        ngx_mdvr_batch_timer.data = &ngx_mdvr_sig_dummy;
+        ngx_mdvr_batch_timer.log = ngx_mdvr_sig.log;
+
+        ngx_add_timer(&ngx_mdvr_batch_timer, NGX_MDVR_STORE_SPACE);
+    }
+
+    if (rc == MDVR_OK) {
+
+        for (i = 0; i < ngx_mdvr_pg_nrows(rows); i++) {
+
+            if (!ngx_mdvr_pg_isnull(rows, i, 2)
+                && ngx_mdvr_pg_uuid(rows, i, 0, &id) == NGX_OK)
+            {
+                msg = ngx_mdvr_pg_value(rows, i, 2);
+                ngx_mdvr_sig_publish(&id, &msg, 0);
+            }
+
+            if (ngx_mdvr_pg_int(rows, i, 3, &held) == NGX_OK && held
+                && ngx_mdvr_pg_uuid(rows, i, 1, &id) == NGX_OK)
+            {
+                ngx_mdvr_task_held_device(&id);
+            }
+        }
+
+        for ( /* void */ ; store; store = next) {
+            next = store->next;
+            ngx_free(store);
+        }
+
+        ngx_mdvr_store_batch();
+        return;
+    }
+
+    /* one that can never be stored must not keep the others: each by itself */
+
+    refused = ngx_mdvr_store_refused(rc);
+
+    for ( /* void */ ; store; store = next) {
+
+        next = store->next;
+        store->next = NULL;
+
+        if (refused) {
+            ngx_mdvr_store_waiting++;
+            *ngx_mdvr_store_last = store;
+            ngx_mdvr_store_last = &store->next;
+
+        } else {
+            ngx_mdvr_store_journal(store);
+        }
+    }
+
+    ngx_mdvr_store_line();
+    ngx_mdvr_store_batch();
 }
 
 

@@ -3,12 +3,13 @@
  * on its own connection, that register and then report as fast as told.  It
  * only says what a device says; sim/ is the one that behaves like one.
  *
- * usage: fleet <port> <devices> <prefix> [rate] [seconds] [per write]
+ * usage: fleet <port> <devices> <prefix> [rate] [seconds] [per write] [window]
  *
  * Devices are <prefix>0 ... <prefix>N-1.  `rate` is V114/s of the whole fleet
- * (0: stay idle), `per write` how many a device sends in one segment.
- * Addresses 127.0.0.2 and on are used in turn, 4,000 devices each.  Prints one
- * line per phase; stays connected until its input ends.
+ * (0: stay idle), `per write` how many a device sends in one segment, `window`
+ * how many registrations are under way at a time (256).
+ * Addresses 127.0.<first letter>.2 and on are used, 4,000 devices each.  Prints
+ * one line per phase; stays connected until its input ends.
  */
 
 #include <arpa/inet.h>
@@ -26,7 +27,6 @@
 
 #include "mdvr/dc/write.h"
 
-#define WINDOW     256              /* registrations under way */
 #define PER_ADDR   4000
 
 typedef struct {
@@ -119,8 +119,8 @@ start(device_t *d)
 
     memset(&a, 0, sizeof(a));
     a.sin_family = AF_INET;
-    a.sin_addr.s_addr = htonl(0x7f000002 + (unsigned) (d - devices)
-                                           / PER_ADDR);
+    a.sin_addr.s_addr = htonl(0x7f000002 + ((unsigned) d->serial[0] << 8)
+                              + (unsigned) (d - devices) / PER_ADDR);
 
     if (bind(d->fd, (struct sockaddr *) &a, sizeof(a)) < 0) {
         perror("bind");
@@ -346,13 +346,13 @@ main(int argc, char **argv)
 {
     char           c;
     double         t0;
-    unsigned       i;
+    unsigned       i, window;
     struct pollfd  p;
     struct rlimit  r;
 
     if (argc < 4) {
         fprintf(stderr, "usage: %s <port> <devices> <prefix> [rate] "
-                "[seconds] [per write]\n", argv[0]);
+                "[seconds] [per write] [window]\n", argv[0]);
         return 2;
     }
 
@@ -371,11 +371,12 @@ main(int argc, char **argv)
         return 1;
     }
 
+    window = argc > 7 ? (unsigned) atoi(argv[7]) : 256;
     t0 = now();
 
     for (i = 0; i < n_devices || pending; ) {
 
-        while (i < n_devices && pending < WINDOW) {
+        while (i < n_devices && pending < window) {
             snprintf(devices[i].serial, sizeof(devices[i].serial), "%s%u",
                      argv[3], i);
 
