@@ -247,6 +247,8 @@ $(UNIT_BIN): LIBS = -ljansson
 $(UNIT_BIN): $(B)/t/%: $(B)/asan/obj/t/unit/%.c.o $(call aobj,$(UNIT_LIB)) $(AA)
 	$(link)
 
+$(B)/t/sigv4: LIBS = -ljansson -lcrypto
+
 # what mdvr-rtc reads from strangers
 RTC_WIRE := $(filter %/stun.c %/sdp.c %/rtp.c,$(RTC_SRC))
 $(B)/t/rtc_wire: $(call aobj,$(RTC_WIRE))

@@ -12,7 +12,7 @@
 
 #include "mdvr/basics/json.h"
 #include "mdvr/dc/time.h"
-#include "worker/worker.h"
+#include "worker/s3.h"
 
 #define WK_LOG_LINE   4096
 #define WK_LOG_WITH   8
@@ -80,6 +80,93 @@ wk_conf_secret(const char *file)
     line[strcspn(line, "\r\n")] = '\0';
 
     return strdup(line);
+}
+
+
+/* A setting that is absent when it is empty. */
+
+static const char *
+wk_conf_text(const char *name)
+{
+    const char  *text;
+
+    text = getenv(name);
+
+    return text && *text ? text : NULL;
+}
+
+
+/* Without the slash at the end, or with one. */
+
+static char *
+wk_conf_slash(const char *text, bool slash)
+{
+    char    *p;
+    size_t   n;
+
+    n = strlen(text);
+    p = malloc(n + 2);
+
+    if (p == NULL) {
+        return NULL;
+    }
+
+    while (n && text[n - 1] == '/') {
+        n--;
+    }
+
+    memcpy(p, text, n);
+
+    if (slash && n) {
+        p[n++] = '/';
+    }
+
+    p[n] = '\0';
+
+    return p;
+}
+
+
+static bool
+wk_conf_s3(wk_conf_t *conf, bool *bad)
+{
+    char         error[200];
+    const char  *text;
+
+    if (strncmp(conf->storage, "s3:", 3) != 0) {
+        return true;
+    }
+
+    text = wk_conf_text("MDVR_S3_ENDPOINT");
+    conf->s3_endpoint = text ? wk_conf_slash(text, false) : NULL;
+    conf->s3_bucket = wk_conf_text("MDVR_S3_BUCKET");
+    text = wk_conf_text("MDVR_S3_REGION");
+    conf->s3_region = text ? text : "us-east-1";
+    text = wk_conf_text("MDVR_S3_PREFIX");
+    conf->s3_prefix = text ? wk_conf_slash(text, true) : "";
+    conf->s3_encryption = wk_conf_text("MDVR_S3_ENCRYPTION");
+    conf->s3_kms_key = wk_conf_text("MDVR_S3_KMS_KEY");
+    conf->s3_part = (uint64_t) wk_conf_number("MDVR_S3_PART_MB", 5, 512, 8,
+                                              bad) << 20;
+
+    text = wk_conf_text("MDVR_S3_ACCESS_KEY_FILE");
+
+    if (text && (conf->s3_access_key = wk_conf_secret(text)) == NULL) {
+        return false;
+    }
+
+    text = wk_conf_text("MDVR_S3_SECRET_KEY_FILE");
+
+    if (text && (conf->s3_secret_key = wk_conf_secret(text)) == NULL) {
+        return false;
+    }
+
+    if (!wk_s3_check(conf, error, sizeof(error))) {
+        fprintf(stderr, "mdvr-worker: %s\n", error);
+        return false;
+    }
+
+    return true;
 }
 
 
@@ -158,6 +245,10 @@ wk_conf_read(wk_conf_t *conf)
                                    &bad);
     conf->memory = (uint64_t) wk_conf_number("MDVR_WORKER_JOB_MEMORY_MB", 256,
                                              65536, 2048, &bad) << 20;
+
+    if (!wk_conf_s3(conf, &bad)) {
+        return false;
+    }
 
     return !bad;
 }

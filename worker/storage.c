@@ -1,15 +1,19 @@
-/* Object storage: a directory. */
+/* Object storage: a directory, or what worker/s3.c makes of it. */
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "worker/storage.h"
+#include "worker/s3.h"
+
+#define WK_STORAGE_FILES  16
 
 
 void
@@ -17,6 +21,13 @@ wk_storage_init(wk_storage_t *s, const wk_conf_t *conf)
 {
     memset(s, 0, sizeof(*s));
     s->conf = conf;
+}
+
+
+static bool
+wk_storage_s3(const wk_storage_t *s)
+{
+    return strncmp(s->conf->storage, "s3:", 3) == 0;
 }
 
 
@@ -119,6 +130,10 @@ wk_storage_put(wk_storage_t *s, const char *key, const char *file,
     ssize_t       n;
     struct stat   st;
 
+    if (wk_storage_s3(s)) {
+        return wk_s3_put(s, key, file, size_bytes);
+    }
+
     if (!wk_storage_path(s, key, path, sizeof(path))) {
         return false;
     }
@@ -181,6 +196,11 @@ bool
 wk_storage_get(wk_storage_t *s, const char *key, char *path, size_t size,
     bool *copied)
 {
+    if (wk_storage_s3(s)) {
+        *copied = wk_s3_get(s, key, path, size);
+        return *copied;
+    }
+
     *copied = false;
 
     if (!wk_storage_path(s, key, path, size)) {
@@ -200,6 +220,10 @@ wk_storage_delete(wk_storage_t *s, const char *key)
 {
     char  path[PATH_MAX];
 
+    if (wk_storage_s3(s)) {
+        return wk_s3_delete(s, key);
+    }
+
     if (!wk_storage_path(s, key, path, sizeof(path))) {
         return false;
     }
@@ -209,4 +233,50 @@ wk_storage_delete(wk_storage_t *s, const char *key)
     }
 
     return true;
+}
+
+
+/* nftw() hands nothing through: what the walk needs, and what it found */
+static struct {
+    time_t  before;
+    int     removed;
+} wk_storage_walk;
+
+
+static int
+wk_storage_part(const char *path, const struct stat *st, int type,
+    struct FTW *ftw)
+{
+    size_t  len;
+
+    len = strlen(path);
+
+    if (type == FTW_F && len > 5 && strcmp(path + len - 5, ".part") == 0
+        && st->st_mtime <= wk_storage_walk.before && unlink(path) == 0)
+    {
+        wk_storage_walk.removed++;
+    }
+
+    return 0;
+}
+
+
+int
+wk_storage_sweep(wk_storage_t *s, int64_t older_s)
+{
+    if (wk_storage_s3(s)) {
+        return wk_s3_sweep(s, older_s);
+    }
+
+    wk_storage_walk.before = time(NULL) - (time_t) older_s;
+    wk_storage_walk.removed = 0;
+
+    if (nftw(s->conf->storage + 5, wk_storage_part, WK_STORAGE_FILES,
+             FTW_PHYS) < 0 && errno != ENOENT)
+    {
+        wk_storage_failed(s, "walk through", "the storage");
+        return -1;
+    }
+
+    return wk_storage_walk.removed;
 }

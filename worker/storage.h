@@ -4,7 +4,8 @@
  * complete, and replaces what was there.
  *
  * file:/path is a directory on this node's disk (or one that all nodes
- * mount): written as <key>.<random>.part, synced, renamed.
+ * mount): written as <key>.<random>.part, synced, renamed.  s3: is a bucket
+ * (worker/s3.h).
  */
 
 #ifndef MDVR_WORKER_STORAGE_H
@@ -15,6 +16,7 @@
 typedef struct {
     const wk_conf_t  *conf;
     char              error[300];   /* why the last call failed */
+    void             *curl;         /* s3: a connection, kept */
 } wk_storage_t;
 
 void wk_storage_init(wk_storage_t *s, const wk_conf_t *conf);
@@ -33,5 +35,11 @@ bool wk_storage_get(wk_storage_t *s, const char *key, char *path, size_t size,
 
 /* Missing objects are no failure. */
 bool wk_storage_delete(wk_storage_t *s, const char *key);
+
+/*
+ * Removes what was begun and never completed, more than `older_s` ago.
+ * Returns how many, -1 on failure.
+ */
+int wk_storage_sweep(wk_storage_t *s, int64_t older_s);
 
 #endif /* MDVR_WORKER_STORAGE_H */

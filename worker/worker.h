@@ -20,7 +20,16 @@ typedef struct {
     const char  *redis;             /* MDVR_REDIS: unix:/path, redis://h:p */
     char        *redis_password;    /* from MDVR_REDIS_PASSWORD_FILE */
     const char  *state_dir;         /* MDVR_STATE_DIR, may be NULL */
-    const char  *storage;           /* MDVR_STORAGE: file:/path */
+    const char  *storage;           /* MDVR_STORAGE: file:/path or s3: */
+    const char  *s3_endpoint;       /* MDVR_S3_ENDPOINT, without last '/' */
+    const char  *s3_region;         /* MDVR_S3_REGION */
+    const char  *s3_bucket;         /* MDVR_S3_BUCKET */
+    const char  *s3_prefix;         /* MDVR_S3_PREFIX: "" or "name/" */
+    char        *s3_access_key;     /* from MDVR_S3_ACCESS_KEY_FILE */
+    char        *s3_secret_key;     /* from MDVR_S3_SECRET_KEY_FILE */
+    const char  *s3_encryption;     /* MDVR_S3_ENCRYPTION, or NULL */
+    const char  *s3_kms_key;        /* MDVR_S3_KMS_KEY, or NULL */
+    uint64_t     s3_part;           /* MDVR_S3_PART_MB, in bytes */
     const char  *tmp;               /* MDVR_TMP */
     unsigned     slots;             /* MDVR_WORKER_JOBS: jobs at a time */
     unsigned     lease_ms;          /* MDVR_WORKER_LEASE_MS */
