@@ -568,7 +568,7 @@ ngx_http_mdvr_api_collect(ngx_http_request_t *r, ngx_str_t *text)
         if (ngx_buf_in_memory(b)) {
             p = ngx_cpymem(p, b->pos, b->last - b->pos);
 
-        } else {
+        } else if (b->in_file) {
             /* what nginx has just written: at most 1 MiB, in the page cache */
             n = ngx_read_file(b->file, p, b->file_last - b->file_pos,
                               b->file_pos);

@@ -635,10 +635,36 @@ SCHEMA(talk_answer, "TalkSession", NULL,
 
 /* --- events, audit, rules --------------------------------------------------------------------- */
 
+/* as on the WebSocket; which members there are depends on the type */
+
 SCHEMA(event, "Event", NULL,
     F_ENUM("type", REQ, "alarm|device|media|command"),
     F_STR("id", REQ, 0, 0),
-    F_UUID("device_id", REQ))
+    F_UUID("tenant_id", REQ),
+    F_UUID("device_id", REQ),
+    F_STR("serial", 0, 0, 0),
+    F_TIME("at", NUL),
+    F_STR("event", 0, 0, 0),
+    F_STR("reason", NUL, 0, 0),
+    F_UUID("alarm_id", NUL),
+    F_STR("code", 0, 0, 0),
+    F_STR("kind", 0, 0, 0),
+    F_ENUM("phase", 0, "start|end|acknowledged"),
+    F_STR("uid", 0, 0, 0),
+    F_ENUM("severity", 0, SEVERITY),
+    F_STR("status", 0, 0, 0),
+    F_TIME("started_at", 0),
+    F_TIME("ended_at", NUL),
+    F_OBJ("position", NUL, NULL),
+    F_OBJ("data", NUL, NULL),
+    F_UUID("media_id", 0),
+    F_INT("channel", NUL, 0, 64),
+    F_STR("failed_reason", NUL, 0, 0),
+    F_UUID("command_id", 0),
+    F_STR("command", 0, 0, 0),
+    F_INT("success", NUL, 0, 0),
+    F_STR("error_code", NUL, 0, 0),
+    F_STR("error", NUL, 0, 0))
 
 SCHEMA(audit, "AuditRow", NULL,
     F_INT("id", REQ, 0, 0),

@@ -91,7 +91,10 @@ const char  api_sql_tenant_delete[] =
     " from t, s where s.done";
 
 const char  api_sql_plan_get[] =
-    "select (mdvr.plan_json(t.id)::jsonb || jsonb_build_object("
+    "select (coalesce(mdvr.plan_json(t.id)::jsonb, jsonb_build_object("
+    "   'name', 'none', 'max_devices', null, 'max_users', null,"
+    "   'max_storage_bytes', null, 'max_live_minutes', null,"
+    "   'max_ai_minutes', null)) || jsonb_build_object("
     " 'tenant_id', t.id))::text from mdvr.tenant t"
     " where t.id = $1::uuid and t.status <> 'deleted'";
 
