@@ -133,13 +133,13 @@ $_->drop for $ws, $slow;
 # -- two nodes, workers that die, reloads
 
 my $n2 = $t->nginx(workers => 2, ws => 'mdvr_ws_drain 500ms;');
+my ($at, @all) = (event(code => 'start'));
 my $child = fork;
 if (!$child) {
     for (1 .. 120) { event(code => "e$_"); select undef, undef, undef, 0.06 }
     POSIX::_exit(0);
 }
 
-my ($at, @all) = (event(code => 'start'));
 my $moves = 0;
 my $end = time + 60;
 while (time < $end && @all < 120) {
