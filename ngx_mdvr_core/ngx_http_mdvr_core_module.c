@@ -7,6 +7,7 @@
  */
 
 #include "ngx_mdvr_core/ngx_mdvr_http.h"
+#include "ngx_mdvr_core/ngx_mdvr_jobs.h"
 #include "ngx_mdvr_core/ngx_mdvr_keys.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
@@ -153,23 +154,53 @@ ngx_http_mdvr_core_add_variables(ngx_conf_t *cf)
 }
 
 
+static void
+ngx_http_mdvr_metrics_page(void *data, const ngx_str_t *jobs)
+{
+    ngx_http_request_t *r = data;
+
+    u_char            *p;
+    ngx_int_t          rc;
+    ngx_str_t          text, page;
+    ngx_connection_t  *c;
+
+    c = r->connection;
+    rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+
+    if (ngx_mdvr_metrics_text(r->pool, &text) == NGX_OK) {
+        page.len = text.len + jobs->len;
+        page.data = ngx_pnalloc(r->pool, page.len);
+
+        if (page.data) {
+            p = ngx_cpymem(page.data, text.data, text.len);
+            ngx_memcpy(p, jobs->data, jobs->len);
+
+            rc = ngx_mdvr_http_send(r, NGX_HTTP_OK, "text/plain; "
+                                    "version=0.0.4; charset=utf-8", &page, 0);
+        }
+    }
+
+    ngx_http_finalize_request(r, rc);
+    ngx_http_run_posted_requests(c);
+}
+
+
 static ngx_int_t
 ngx_http_mdvr_metrics_handler(ngx_http_request_t *r)
 {
-    ngx_str_t  text;
-
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
         return ngx_mdvr_http_problem(r, NGX_HTTP_NOT_ALLOWED,
                                      "method_not_allowed", NULL);
     }
 
-    if (ngx_mdvr_metrics_text(r->pool, &text) != NGX_OK) {
+    r->main->count++;
+
+    if (ngx_mdvr_jobs_text(r->pool, ngx_http_mdvr_metrics_page, r) != NGX_OK) {
+        r->main->count--;
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_mdvr_http_send(r, NGX_HTTP_OK,
-                              "text/plain; version=0.0.4; charset=utf-8",
-                              &text, 0);
+    return NGX_DONE;
 }
 
 
