@@ -102,15 +102,23 @@ __attribute__((format(printf, 2, 3)))
 static void
 say(const char *level, const char *fmt, ...)
 {
-    char     msg[512];
-    va_list  args;
+    char             msg[512], at[32], when[40];
+    va_list          args;
+    struct tm        tm;
+    struct timespec  now;
 
     va_start(args, fmt);
     vsnprintf(msg, sizeof(msg), fmt, args);
     va_end(args);
 
-    json_t *line = json_pack("{s:s,s:s,s:s}", "level", level, "component",
-                             "rtc", "msg", msg);
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &tm);
+    strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(when, sizeof(when), "%s.%03dZ", at,
+             (int) (now.tv_nsec / 1000000));
+
+    json_t *line = json_pack("{s:s,s:s,s:s,s:s}", "time", when, "level", level,
+                             "component", "rtc", "msg", msg);
     char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
 
     if (text) {

@@ -79,7 +79,11 @@ like $lines[-1]{time}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'with the t
 ok eventually { my @l = map { eval { json_of($_) } } split /\n/, slurp("$a->{MDVR_VAR}/log/nginx.log"); @l && !grep { !$_ } @l },
     "nginx's own log is JSON too";
 
-$t0 = time;
+for my $file (glob "$a->{MDVR_VAR}/log/*.log") {
+    my @bad = grep { my $l = eval { json_of($_) }; !$l || grep { !defined $l->{$_} } qw(time level msg) } split /\n/, slurp($file);
+    is_deeply \@bad, [], 'each line has time, level and msg: ' . $file =~ s{.*/}{}r;
+}
+
 mdvr($a, 'start');
 is $?, 0, 'starting again is harmless';
 like mdvr($a, 'status'), qr/nginx +running/, 'status says what runs';
