@@ -86,7 +86,6 @@ nginx_start() {
         [ -z "$NGINX_CHANGED" ] || { say "the configuration changed: reloading nginx"; nginx_reload; }
         return 0
     fi
-    nginx_ports_free
     say "starting nginx"
     nginx_command 2>"$RUN/nginx-start.log" || {
         sed 's/^nginx: //' "$RUN/nginx-start.log" | tail -n 5 >&2
