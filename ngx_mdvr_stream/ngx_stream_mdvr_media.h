@@ -109,6 +109,7 @@ struct ngx_stream_mdvr_media_s {
     ngx_event_t                    tick;
     ngx_msec_t                     deadline;         /* of this state */
     ngx_msec_t                     heard;            /* last byte */
+    ngx_msec_t                     lost_since;       /* no message since, or 0 */
     uint64_t                       bytes;
     ngx_uint_t                     unknown;          /* messages of no type */
 

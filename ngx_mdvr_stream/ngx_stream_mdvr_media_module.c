@@ -12,6 +12,7 @@
 
 
 #define NGX_STREAM_MDVR_MEDIA_TICK    500       /* ms */
+#define NGX_STREAM_MDVR_MEDIA_RESYNC  3000      /* ms to find a message again */
 #define NGX_STREAM_MDVR_MEDIA_LINGER  2000
 
 
@@ -503,6 +504,21 @@ ngx_stream_mdvr_media_tick(ngx_event_t *ev)
 
     if (m->state == NGX_STREAM_MDVR_MEDIA_BOUND) {
         rc = m->kind->tick(m);
+    }
+
+    /* rubbish is forgiven when a message follows it, but soon */
+
+    if (!m->parser.scanning) {
+        m->lost_since = 0;
+
+    } else if (m->lost_since == 0) {
+        m->lost_since = ngx_current_msec | 1;
+
+    } else if (rc == NGX_OK
+               && ngx_current_msec - m->lost_since
+                  >= NGX_STREAM_MDVR_MEDIA_RESYNC)
+    {
+        rc = ngx_stream_mdvr_media_refuse(m, "media_syntax");
     }
 
     if (rc == NGX_OK && m->deadline

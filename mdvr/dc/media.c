@@ -272,7 +272,7 @@ mdvr_media_binary(mdvr_media_parser_t *parser, const uint8_t **pos,
     }
 
     if (rc != MDVR_OK) {
-        return MDVR_E_SYNTAX;
+        return rc;
     }
 
     if ((size_t) (last - p) < MDVR_MEDIA_HEADER + (size_t) length) {
@@ -398,7 +398,9 @@ mdvr_media_next(mdvr_media_parser_t *parser, const uint8_t **pos,
         rc = parser->legacy ? mdvr_media_legacy(parser, pos, last, msg)
                             : mdvr_media_binary(parser, pos, last, msg);
 
-        if (rc == MDVR_OK || rc == MDVR_AGAIN) {
+        /* a well-formed header that asks for too much is no accident */
+
+        if (rc == MDVR_OK || rc == MDVR_AGAIN || rc == MDVR_E_LIMIT) {
             return rc;
         }
 

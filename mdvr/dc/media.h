@@ -119,8 +119,8 @@ typedef struct {
  *                plausible within 1 MiB: close
  * MDVR_E_LEGACY  begins with a legacy binary message: close
  *
- * A length above the limit of its type after the registration is an incident
- * like a wrong byte (framing.md section 7).
+ * MDVR_E_LIMIT   a length above the limit of its type (framing.md section 9):
+ *                close
  */
 mdvr_rc_t mdvr_media_next(mdvr_media_parser_t *parser, const uint8_t **pos,
     const uint8_t *last, mdvr_media_msg_t *msg);

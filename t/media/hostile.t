@@ -82,8 +82,9 @@ for my $case (
     [ 'media_syntax', 'rubbish three times', sub { my ($p) = @_;
         for (1 .. 3) { $p->send_raw("rubbish" . video(0x6011, $units[0]{data})) } } ],
     [ 'media_syntax', 'a MiB of rubbish', sub { $_[0]->send_raw($mib . 'x' x 100) } ],
-    [ 'media_syntax', 'lengths of 0xFFFFFFFF', sub { my ($p) = @_;
-        $p->send_raw(pack('a2vV', '@@', 0x6011, 0xFFFFFFFF) . 'y' x 400_000) for 1 .. 3 } ],
+    [ 'media_length', 'a length of 0xFFFFFFFF', sub { my ($p) = @_;
+        $p->iframe(0, $units[0]{data}); $p->send_raw(pack('a2vV', '@@', 0x6011, 0xFFFFFFFF)) } ],
+    [ 'media_syntax', 'rubbish and then silence', sub { my ($p) = @_; $p->iframe(0, $units[0]{data}); $p->send_raw('rubbish') } ],
     [ 'media_type', 'unknown types', sub { my ($p) = @_; for (1 .. 3) { $p->send(0x6666, 'x'); $p->iframe(0, $units[0]{data}) } } ],
     [ 'media_payload', 'a frame without a time stamp', sub { $_[0]->send(0x6011, 'abc') } ],
     [ 'media_type', 'a file block in a live session', sub { $_[0]->block(0, 'x' x 100) } ],
