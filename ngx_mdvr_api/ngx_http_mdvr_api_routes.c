@@ -12,6 +12,7 @@
 #include "ngx_mdvr_api/ngx_http_mdvr_api_files.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_hooks.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_identity.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_recordings.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_schemas.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_stream.h"
@@ -283,6 +284,16 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
       API_IDEMPOTENT|API_ACCEPTED, "Take a picture",
       .body = &api_snapshot, .answer = &api_command_queued,
       .handler = ngx_http_mdvr_api_snapshot },
+
+    { GET, "/devices/{id}/recordings", MDVR_SCOPE_VIDEO_WATCH, API_LIST,
+      "What the device has recorded, the last 24 h or from-to; asks the device",
+      .query = "from,to,channel,type", .answer = &api_recording,
+      .handler = ngx_http_mdvr_api_recordings },
+
+    { POST, "/devices/{id}/recordings/download", MDVR_SCOPE_VIDEO_DOWNLOAD,
+      API_IDEMPOTENT|API_ACCEPTED, "Fetch a recording from the device",
+      .body = &api_download_new, .answer = &api_download_queued,
+      .handler = ngx_http_mdvr_api_download },
 
     { POST, "/devices/{id}/upgrade", MDVR_SCOPE_DEVICE_CONTROL,
       API_IDEMPOTENT|API_ACCEPTED, "Upgrade the firmware of a device",

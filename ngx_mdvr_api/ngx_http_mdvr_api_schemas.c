@@ -609,6 +609,7 @@ SCHEMA(recording, "Recording", NULL,
     F_STR("type", REQ|NUL, 0, 0),
     F_TIME("from", REQ|NUL),
     F_TIME("to", REQ|NUL),
+    F_INT("duration_s", REQ, 0, 0),
     F_INT("size_bytes", REQ|NUL, 0, 0))
 
 SCHEMA(playback_new, "PlaybackNew", NULL,

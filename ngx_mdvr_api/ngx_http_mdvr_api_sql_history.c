@@ -328,6 +328,37 @@ const char  api_sql_firmware[] = API_PAGE(
     " from mdvr.firmware f where ($2::uuid is null or f.id > $2::uuid)"
     " order by f.id");
 
+/*
+ * What was said lately, from what was stored of it: registrations, positions,
+ * alarms, commands and their answers.
+ */
+
+#define MESSAGES                                                              \
+    "(select c.connected_at as at, 'in' as direction, 'V101' as keyword,"     \
+    "   json_build_object('address', host(c.address), 'node', c.node) as data"\
+    "  from mdvr.connection c where c.device_id = d.id"                       \
+    "  order by c.connected_at desc limit 100)"                               \
+    " union all (select t.received_at, 'in', 'V114', json_build_object("      \
+    "   'recorded_at', mdvr.rfc3339(t.recorded_at), 'lat', t.lat_deg,"        \
+    "   'lon', t.lon_deg, 'gps_valid', t.gps_valid,"                          \
+    "   'speed_kmh', t.speed_kmh, 'status', t.status_hex, 'late', t.late)"    \
+    "  from mdvr.telemetry t where t.device_id = d.id"                        \
+    "  order by t.recorded_at desc limit 100)"                                \
+    " union all (select a.received_at, 'in', a.keyword, json_build_object("   \
+    "   'uid', a.uid, 'recorded_at', mdvr.rfc3339(a.at), 'data', a.data)"     \
+    "  from mdvr.alarm_message a where a.device_id = d.id"                    \
+    "  order by a.received_at desc limit 100)"                                \
+    " union all (select c.sent_at, 'out', c.keyword, json_build_object("      \
+    "   'type', c.type, 'body', left(c.body, 500))"                           \
+    "  from mdvr.command c where c.device_id = d.id and c.sent_at is not null"\
+    "  order by c.created_at desc, c.id desc limit 100)"                      \
+    " union all (select c.answered_at, 'in', 'V100', json_build_object("      \
+    "   'to', c.keyword, 'success', c.success, 'content', left(c.content,"    \
+    "   500), 'error_code', c.error_code, 'reason', c.reason)"                \
+    "  from mdvr.command c where c.device_id = d.id"                          \
+    "  and c.answered_at is not null"                                         \
+    "  order by c.created_at desc, c.id desc limit 100)"
+
 const char  api_sql_diagnostics[] =
     "select json_build_object('device_id', d.id, 'online',"
     " coalesce(s.online, false), 'offline_cause',"
@@ -357,7 +388,15 @@ const char  api_sql_diagnostics[] =
     "    'reason', c.reason) order by c.connected_at desc), '[]'::json)"
     "   from (select * from mdvr.connection c where c.device_id = d.id"
     "     order by c.connected_at desc limit 50) c),"
-    " 'messages', '[]'::json, 'refusals', '{}'::json)::text"
+    " 'messages', (select coalesce(json_agg(json_build_object("
+    "    'at', mdvr.rfc3339(m.at), 'direction', m.direction,"
+    "    'keyword', m.keyword, 'data', m.data) order by m.at desc),"
+    "    '[]'::json) from (select * from (" MESSAGES ") m"
+    "    order by m.at desc limit 100) m),"
+    " 'refusals', (select coalesce(json_object_agg(r.reason, r.n), '{}'::json)"
+    "   from (select coalesce(c.reason, 'unknown') as reason, count(*) as n"
+    "     from mdvr.connection c where c.device_id = d.id"
+    "     and c.disconnected_at is not null group by 1) r))::text"
     " from mdvr.device d"
     " left join mdvr.device_state s on s.device_id = d.id"
     " left join mdvr.position p on p.device_id = d.id"

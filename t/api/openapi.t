@@ -129,13 +129,20 @@ my $film = $dev->media($m);
 $dev->answer($m, 1, 1, '', 0);
 $id{'video/sessions'} = fits($p->end, 'post', '/devices/{id}/video/start')->{json}{session_id};
 fits($api->post("/video/sessions/$id{'video/sessions'}/renew"), 'post', '/video/sessions/{id}/renew');
+$p = $api->begin('GET', "/api/v1/devices/$id/recordings?from=2021-03-05T00:00:00Z&to=2021-03-05T01:00:00Z");
+$m = $dev->expect('C701');
+$film = MDVR::Media->new(port => $n->{media_port}, serial => '00007', session => $m->{body}[0]);
+$film->register('V108', '');
+$dev->answer($m, 1, '', '');
+$film->send(0x6101, pack('C6 V V C C a256', 21, 3, 5, 0, 0, 0, 600, 655360, 0, 1, '/a.h264') . "\0" x 272);
+fits($p->end, 'get', '/devices/{id}/recordings');
 fits($api->post("/alarms/$alarm/acknowledge"), 'post', '/alarms/{id}/acknowledge');
 fits($http->post('/auth/refresh', { refresh_token => $super->{login}{refresh_token} }), 'post', '/auth/refresh');
 
 # ------------------------------------------------------------------- every GET
 
 for my $path (sort keys %{ $doc->{paths} }) {
-    next if !$doc->{paths}{$path}{get} || $path =~ m{stream$|hls|/docs$};
+    next if !$doc->{paths}{$path}{get} || $path =~ m{stream$|hls|/docs$|/recordings$};
     my ($kind) = $path =~ m{^/(.*?)/\{id\}};
     my $at = $path;
     $at =~ s/\{id\}/$id{$kind} \/\/ die $kind/e if defined $kind;
