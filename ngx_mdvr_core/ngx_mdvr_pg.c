@@ -19,6 +19,7 @@
 
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
+#include "ngx_mdvr_core/ngx_mdvr_pg_rows.h"
 #include "ngx_mdvr_core/ngx_mdvr_tie.h"
 
 #include <libpq-fe.h>
@@ -100,11 +101,6 @@ struct ngx_mdvr_pg_pool_s {
     ngx_uint_t                nready;
 
     const char               *statements[NGX_MDVR_PG_STATEMENTS];
-};
-
-
-struct ngx_mdvr_pg_rows_s {
-    PGresult                 *result;
 };
 
 
@@ -419,17 +415,13 @@ ngx_mdvr_pg_pick(ngx_mdvr_pg_pool_t *pool)
     for (i = 0; i < pool->conf->pool; i++) {
         conn = &pool->conns[i];
 
-        if (conn->state != pg_ready || conn->doomed || conn->broken
-            || conn->inflight >= NGX_MDVR_PG_DEPTH)
-        {
-            continue;
-        }
-
         /* behind a long call only when everybody has one */
 
         load = conn->inflight + conn->bulk * NGX_MDVR_PG_DEPTH;
 
-        if (load < least) {
+        if (conn->state == pg_ready && !conn->doomed && !conn->broken
+            && conn->inflight < NGX_MDVR_PG_DEPTH && load < least)
+        {
             best = conn;
             least = load;
         }
@@ -1272,7 +1264,6 @@ ngx_mdvr_pg_unwatch(ngx_mdvr_pg_conn_t *conn)
     }
 
     /* libpq closes a broken socket by itself, and with it the registration */
-
     flags = PQsocket(conn->pg) == c->fd ? 0 : NGX_CLOSE_EVENT;
 
     if (c->read->active) {
@@ -1393,91 +1384,7 @@ ngx_mdvr_pg_timer(ngx_event_t *ev)
 }
 
 
-/* -- rows ---------------------------------------------------------------- */
-
-ngx_uint_t
-ngx_mdvr_pg_nrows(const ngx_mdvr_pg_rows_t *rows)
-{
-    return PQntuples(rows->result);
-}
-
-
-ngx_uint_t
-ngx_mdvr_pg_ncols(const ngx_mdvr_pg_rows_t *rows)
-{
-    return PQnfields(rows->result);
-}
-
-
-ngx_str_t
-ngx_mdvr_pg_value(const ngx_mdvr_pg_rows_t *rows, ngx_uint_t row,
-    ngx_uint_t col)
-{
-    ngx_str_t  value;
-
-    value.data = (u_char *) PQgetvalue(rows->result, row, col);
-    value.len = PQgetlength(rows->result, row, col);
-
-    if (value.data == NULL) {
-        ngx_str_set(&value, "");
-    }
-
-    return value;
-}
-
-
-ngx_uint_t
-ngx_mdvr_pg_isnull(const ngx_mdvr_pg_rows_t *rows, ngx_uint_t row,
-    ngx_uint_t col)
-{
-    return PQgetisnull(rows->result, row, col);
-}
-
-
-ngx_int_t
-ngx_mdvr_pg_int(const ngx_mdvr_pg_rows_t *rows, ngx_uint_t row,
-    ngx_uint_t col, int64_t *value)
-{
-    char       *end;
-    int64_t     n;
-    ngx_str_t   s;
-
-    s = ngx_mdvr_pg_value(rows, row, col);
-
-    if (s.len == 0) {
-        return NGX_DECLINED;
-    }
-
-    n = strtoll((char *) s.data, &end, 10);
-
-    if (end != (char *) s.data + s.len) {
-        return NGX_DECLINED;
-    }
-
-    *value = n;
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_mdvr_pg_uuid(const ngx_mdvr_pg_rows_t *rows, ngx_uint_t row,
-    ngx_uint_t col, ngx_mdvr_uuid_t *value)
-{
-    ngx_str_t  s;
-
-    s = ngx_mdvr_pg_value(rows, row, col);
-
-    return ngx_mdvr_uuid_parse(&s, value) == NGX_OK ? NGX_OK : NGX_DECLINED;
-}
-
-
-ngx_uint_t
-ngx_mdvr_pg_affected(const ngx_mdvr_pg_rows_t *rows)
-{
-    return strtoul(PQcmdTuples(rows->result), NULL, 10);
-}
-
+/* -- state ---------------------------------------------------------------- */
 
 const ngx_mdvr_pg_error_t *
 ngx_mdvr_pg_error(void)
