@@ -3,7 +3,8 @@
  * The signaling front: what its files share.
  *
  *   _module.c    directives, worker life, accepting a connection
- *   _link.c      moves the bytes of a connection, its timers and its end
+ *   _link.c      moves the bytes of a connection, its timers
+ *   _life.c      how a connection begins and ends, where it is found
  *   _message.c   what each message means and is answered with
  *   _register.c  V101: who is this device, may it come in
  *   _position.c  position reports: batches, live messages
@@ -83,6 +84,8 @@ typedef struct {
 typedef enum {
     NGX_MDVR_LINK_NEW = 0,      /* connected, no V101 accepted yet */
     NGX_MDVR_LINK_ONLINE,       /* registered, in the worker's tables */
+    NGX_MDVR_LINK_LEAVING,      /* was ONLINE; our side is shut down, reports
+                                   that were on their way are still taken */
     NGX_MDVR_LINK_CLOSING       /* last bytes on their way, input ignored */
 } ngx_mdvr_link_state_e;
 
@@ -206,22 +209,38 @@ extern ngx_module_t  ngx_stream_mdvr_signaling_module;
 
 /* -- _link.c -------------------------------------------------------------- */
 
-ngx_int_t ngx_mdvr_link_tables(ngx_cycle_t *cycle);
-void ngx_mdvr_link_accept(ngx_stream_session_t *s);
-
 /*
  * Sends a message of ours: `number`, `keyword`, `body` as for
  * mdvr_write_message(), stamped in the zone `offset` (minutes).  What the
  * peer does not take at once is kept, bounded.  NGX_ERROR: the link is
- * closing now.
+ * closing now.  NGX_DECLINED: the message is too long.
  */
 ngx_int_t ngx_mdvr_link_write(ngx_mdvr_link_t *link, mdvr_str_t number,
     mdvr_str_t keyword, mdvr_str_t serial, mdvr_str_t workstation,
     int16_t offset, mdvr_str_t body);
 
-/* The same to the registered device under the link's next own number, which
- * is written to `number` (at least 6 bytes) and its length returned. */
+/* The link's next own number as text into `number` (at least 6 bytes); its
+ * length is returned. */
 size_t ngx_mdvr_link_number(ngx_mdvr_link_t *link, u_char *number);
+
+/* Looks at the kept bytes again: a lookup or a full queue held them up. */
+void ngx_mdvr_link_resume(ngx_mdvr_link_t *link);
+
+/* for _life.c */
+
+#define ngx_mdvr_link_due(at)                                                 \
+    ((ngx_msec_int_t) (ngx_current_msec - (at)) >= 0)
+
+void ngx_mdvr_link_read_handler(ngx_event_t *rev);
+void ngx_mdvr_link_write_handler(ngx_event_t *wev);
+void ngx_mdvr_link_read(ngx_mdvr_link_t *link);
+void ngx_mdvr_link_arm(ngx_mdvr_link_t *link);
+
+
+/* -- _life.c -------------------------------------------------------------- */
+
+ngx_int_t ngx_mdvr_link_tables(ngx_cycle_t *cycle);
+void ngx_mdvr_link_accept(ngx_stream_session_t *s);
 
 /* NEW -> ONLINE; the caller holds the claim. */
 void ngx_mdvr_link_online(ngx_mdvr_link_t *link);
@@ -234,8 +253,10 @@ void ngx_mdvr_link_online(ngx_mdvr_link_t *link);
 void ngx_mdvr_link_close(ngx_mdvr_link_t *link, const char *reason,
     ngx_uint_t clean);
 
-/* Looks at the kept bytes again: a lookup or a full queue held them up. */
-void ngx_mdvr_link_resume(ngx_mdvr_link_t *link);
+/* ONLINE -> LEAVING, for a reload. */
+void ngx_mdvr_link_see_off(ngx_mdvr_link_t *link);
+
+void ngx_mdvr_link_shutdown(ngx_mdvr_link_t *link);
 
 ngx_mdvr_link_t *ngx_mdvr_link_find(mdvr_str_t serial);
 ngx_mdvr_link_t *ngx_mdvr_link_find_number(uint64_t connection);

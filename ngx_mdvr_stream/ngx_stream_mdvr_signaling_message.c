@@ -84,6 +84,11 @@ ngx_mdvr_sig_message(ngx_mdvr_link_t *link, mdvr_str_t content)
     if (link->state == NGX_MDVR_LINK_NEW) {
         result = ngx_mdvr_sig_stranger(link, m);
 
+    } else if (link->state == NGX_MDVR_LINK_LEAVING
+               && m->kw != MDVR_KW_V114)
+    {
+        result = NGX_OK;
+
     } else if (m->serial.len == link->serial_len
                && ngx_memcmp(m->serial.p, link->serial, m->serial.len) == 0)
     {
