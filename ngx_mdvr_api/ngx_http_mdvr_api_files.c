@@ -6,10 +6,14 @@
  *
  *   location /files/    { mdvr_files /.objects/; }      checks, then passes on
  *   location /.objects/ { internal; alias <storage>/; } serves, ranges and all
+ *
+ * Objects in S3 have presigned addresses of their own; "/files/" then only sends
+ * on to them, which is how the pieces of a playlist are found.
  */
 
 
 #include "ngx_mdvr_api/ngx_http_mdvr_api_files.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_s3.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 #include "ngx_mdvr_core/ngx_mdvr_url.h"
@@ -22,8 +26,10 @@
 static ngx_int_t ngx_http_mdvr_api_files_handler(ngx_http_request_t *r);
 
 
-ngx_str_t
-ngx_http_mdvr_api_file_url(ngx_pool_t *pool, const ngx_str_t *key,
+/* `signed_part` is the key, or a folder that it lies in */
+
+static ngx_str_t
+ngx_http_mdvr_api_file_sign(ngx_pool_t *pool, const ngx_str_t *key,
     const ngx_str_t *signed_part, time_t expires_at)
 {
     ngx_str_t  url, mark;
@@ -44,6 +50,21 @@ ngx_http_mdvr_api_file_url(ngx_pool_t *pool, const ngx_str_t *key,
               - url.data;
 
     return url;
+}
+
+
+ngx_str_t
+ngx_http_mdvr_api_file_url(ngx_http_request_t *r, const ngx_str_t *key,
+    time_t expires_at)
+{
+    ngx_http_mdvr_api_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_mdvr_api_module);
+
+    return conf->s3 ? ngx_http_mdvr_api_s3_url(r->pool, conf->s3, key,
+                                               expires_at)
+                    : ngx_http_mdvr_api_file_sign(r->pool, key, key,
+                                                  expires_at);
 }
 
 
@@ -78,8 +99,11 @@ ngx_http_mdvr_api_sign_urls(ngx_http_mdvr_api_ctx_t *ctx, ngx_str_t *text)
                  * 300 + 300;
 
     out.data = ngx_pnalloc(ctx->request->pool,
-                           text->len + n * (sizeof(NGX_HTTP_MDVR_API_FILES)
-                                            + NGX_MDVR_URL_MARK_MAX + 1));
+                   text->len
+                   + n * (ngx_http_mdvr_api_conf(ctx)->s3
+                          ? NGX_HTTP_MDVR_API_S3_URL
+                          : sizeof(NGX_HTTP_MDVR_API_FILES)
+                            + NGX_MDVR_URL_MARK_MAX + 1));
     if (out.data == NULL) {
         return NGX_ERROR;
     }
@@ -106,8 +130,7 @@ ngx_http_mdvr_api_sign_urls(ngx_http_mdvr_api_ctx_t *ctx, ngx_str_t *text)
         }
 
         key.len = p - end;
-        url = ngx_http_mdvr_api_file_url(ctx->request->pool, &key, &key,
-                                         expires_at);
+        url = ngx_http_mdvr_api_file_url(ctx->request, &key, expires_at);
         dst = ngx_cpymem(dst, url.data, url.len);
     }
 
@@ -140,8 +163,7 @@ ngx_http_mdvr_api_media_found(ngx_http_mdvr_api_ctx_t *ctx,
 
     key = ngx_mdvr_pg_value(rows, 0, 0);
     expires_at = ngx_time() + ngx_http_mdvr_api_conf(ctx)->url_ttl;
-    url = ngx_http_mdvr_api_file_url(ctx->request->pool, &key, &key,
-                                     expires_at);
+    url = ngx_http_mdvr_api_file_url(ctx->request, &key, expires_at);
 
     if (url.data == NULL) {
         ngx_http_mdvr_api_problem(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
@@ -205,7 +227,7 @@ ngx_http_mdvr_api_hls_found(ngx_http_mdvr_api_ctx_t *ctx,
         folder.len--;
     }
 
-    url = ngx_http_mdvr_api_file_url(ctx->request->pool, &key, &folder,
+    url = ngx_http_mdvr_api_file_sign(ctx->request->pool, &key, &folder,
                          ngx_time() + ngx_http_mdvr_api_conf(ctx)->url_ttl);
 
     if (url.data == NULL
@@ -279,6 +301,19 @@ ngx_http_mdvr_api_files_handler(ngx_http_request_t *r)
                                      rc == MDVR_E_EXPIRED ? "url_expired"
                                                           : "url_invalid",
                                      "ask for a new address");
+    }
+
+    if (conf->s3) {
+        uri = ngx_http_mdvr_api_s3_url(r->pool, conf->s3, &key,
+                                       ngx_time() + conf->url_ttl);
+
+        if (uri.data == NULL
+            || ngx_mdvr_http_header(r, "Location", &uri) != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return NGX_HTTP_TEMPORARY_REDIRECT;
     }
 
     uri.len = conf->files.len + key.len;

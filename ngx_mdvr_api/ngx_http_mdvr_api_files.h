@@ -11,9 +11,13 @@
 #include "ngx_mdvr_api/ngx_http_mdvr_api.h"
 
 
-/* "/files/<mark>/<key>" from the pool; data == NULL when it cannot be signed */
-ngx_str_t ngx_http_mdvr_api_file_url(ngx_pool_t *pool, const ngx_str_t *key,
-    const ngx_str_t *signed_part, time_t expires_at);
+/*
+ * An address of a stored file, from the request's pool: presigned by S3's rules
+ * when `mdvr_s3` is set, else "/files/<mark>/<key>".  data == NULL when it cannot
+ * be signed.
+ */
+ngx_str_t ngx_http_mdvr_api_file_url(ngx_http_request_t *r,
+    const ngx_str_t *key, time_t expires_at);
 
 /*
  * Puts signed addresses in the place of object keys: everywhere in the text

@@ -11,6 +11,7 @@
 
 #include "ngx_mdvr_api/ngx_http_mdvr_api.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_files.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_s3.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_hooks.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_limit.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
@@ -145,6 +146,13 @@ static ngx_command_t  ngx_http_mdvr_api_commands[] = {
       ngx_http_mdvr_api_files,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
+      NULL },
+
+    { ngx_string("mdvr_s3"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_2MORE,
+      ngx_http_mdvr_api_s3,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_mdvr_api_loc_conf_t, s3),
       NULL },
 
     { ngx_string("mdvr_api_db_timeout"),
@@ -1282,6 +1290,7 @@ ngx_http_mdvr_api_create_loc_conf(ngx_conf_t *cf)
     conf->refresh_ttl = NGX_CONF_UNSET;
     conf->stream_ttl = NGX_CONF_UNSET;
     conf->url_ttl = NGX_CONF_UNSET;
+    conf->s3 = NGX_CONF_UNSET_PTR;
     conf->db_timeout = NGX_CONF_UNSET_MSEC;
     conf->command_timeout = NGX_CONF_UNSET_MSEC;
     conf->password_queue = NGX_CONF_UNSET_UINT;
@@ -1306,6 +1315,7 @@ ngx_http_mdvr_api_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_value(conf->refresh_ttl, prev->refresh_ttl, 2592000);
     ngx_conf_merge_value(conf->stream_ttl, prev->stream_ttl, 600);
     ngx_conf_merge_value(conf->url_ttl, prev->url_ttl, 900);
+    ngx_conf_merge_ptr_value(conf->s3, prev->s3, NULL);
     ngx_conf_merge_msec_value(conf->db_timeout, prev->db_timeout, 5000);
     ngx_conf_merge_msec_value(conf->command_timeout, prev->command_timeout,
                               15000);

@@ -243,6 +243,8 @@ wk_conf_read(wk_conf_t *conf)
                                     &bad);
     conf->tick_ms = wk_conf_number("MDVR_WORKER_TICK_MS", 100, 60000, 5000,
                                    &bad);
+    conf->orphan_s = wk_conf_number("MDVR_WORKER_ORPHAN_S", 1, 2592000, 86400,
+                                    &bad);
     conf->memory = (uint64_t) wk_conf_number("MDVR_WORKER_JOB_MEMORY_MB", 256,
                                              65536, 2048, &bad) << 20;
 

@@ -655,7 +655,8 @@ wk_s3_upload_parts(wk_storage_t *s, const char *key, const char *id,
 
 static bool
 wk_s3_upload_part(wk_storage_t *s, const char *key, const char *id, int fd,
-    uint64_t offset, uint64_t length, unsigned number, char *etag)
+    uint64_t offset, uint64_t length, unsigned number, char *etag,
+    unsigned *sent)
 {
     bool           ok;
     char           md5[33], n[16];
@@ -679,6 +680,7 @@ wk_s3_upload_part(wk_storage_t *s, const char *key, const char *id, int fd,
     wk_s3_arg(&c, "uploadId", id);
 
     ok = wk_s3_call(s, &c);
+    (*sent)++;
 
     if (ok && c.etag[0] == '\0') {
         ok = wk_s3_failed(s, &c, "the answer has no ETag");
@@ -759,8 +761,8 @@ static bool
 wk_s3_put_parts(wk_storage_t *s, const char *key, int fd, uint64_t size)
 {
     bool       ok;
-    char       id[512], (*etags)[WK_S3_ETAG];
-    unsigned   i, parts;
+    char       id[512], count[16], (*etags)[WK_S3_ETAG];
+    unsigned   i, parts, sent;
     uint64_t   part, offset;
 
     part = s->conf->s3_part;
@@ -785,14 +787,21 @@ wk_s3_put_parts(wk_storage_t *s, const char *key, int fd, uint64_t size)
         ok = wk_s3_upload_new(s, key, id, sizeof(id));
     }
 
+    sent = 0;
+
     for (i = 0, offset = 0; ok && i < parts; i++, offset += part) {
         ok = wk_s3_upload_part(s, key, id, fd, offset,
                                size - offset < part ? size - offset : part,
-                               i + 1, etags[i]);
+                               i + 1, etags[i], &sent);
     }
 
     ok = ok && wk_s3_upload_end(s, key, id, etags, parts);
     free(etags);
+
+    snprintf(count, sizeof(count), "%u", parts);
+    snprintf(id, sizeof(id), "%u", sent);
+    wk_log(WK_DEBUG, "object sent in parts", "key", key, "parts", count,
+           "sent", id, NULL);
 
     return ok;
 }

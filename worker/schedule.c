@@ -13,8 +13,6 @@
 
 #include "worker/handler.h"
 
-#define WK_ORPHAN_S  86400              /* nothing takes a day to store */
-
 typedef struct {
     const char  *name;
     const char  *every_s;
@@ -140,7 +138,7 @@ wk_schedule_storage(wk_db_t *db)
     }
 
     wk_storage_init(&storage, db->conf);
-    n = wk_storage_sweep(&storage, WK_ORPHAN_S);
+    n = wk_storage_sweep(&storage, db->conf->orphan_s);
 
     if (n < 0) {
         snprintf(db->error, sizeof(db->error), "%s", storage.error);

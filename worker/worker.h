@@ -36,6 +36,7 @@ typedef struct {
     unsigned     retry_ms;          /* MDVR_WORKER_RETRY_MS: first delay */
     uint64_t     memory;            /* MDVR_WORKER_JOB_MEMORY, bytes */
     unsigned     tick_ms;           /* MDVR_WORKER_TICK_MS: schedule */
+    unsigned     orphan_s;          /* MDVR_WORKER_ORPHAN_S: unfinished objects */
 } wk_conf_t;
 
 /* Fills *conf from the environment; false after saying what is wrong. */

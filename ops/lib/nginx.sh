@@ -40,7 +40,7 @@ nginx_fill() {
 }
 
 nginx_write() {
-    local files MODULE STREAM_MODULE USER_LINE WORKERS NOFILE CONNECTIONS PREPARE PG_STREAM PG_API OBJECTS WEBHOOK_ALLOW
+    local files MODULE STREAM_MODULE USER_LINE WORKERS NOFILE CONNECTIONS PREPARE PG_STREAM PG_API OBJECTS S3 WEBHOOK_ALLOW
     database_find; redis_find
     MODULE=${MDVR_MODULE:-$TOP/build/ngx_mdvr_module.so}
     STREAM_MODULE=/usr/lib/nginx/modules/ngx_stream_module.so
@@ -58,9 +58,15 @@ nginx_write() {
     WEBHOOK_ALLOW=${MDVR_WEBHOOK_ALLOW:-}
     WEBHOOK_ALLOW=${WEBHOOK_ALLOW//,/ }
     OBJECTS=$STATE/objects
+    S3=
     case ${MDVR_STORAGE:-} in
         file:/*) OBJECTS=${MDVR_STORAGE#file:} ;;
         file:?*) OBJECTS=$PWD/${MDVR_STORAGE#file:} ;;
+        s3:*)
+            S3="$MDVR_S3_ENDPOINT $MDVR_S3_BUCKET region=${MDVR_S3_REGION:-us-east-1}"
+            S3+=" access_key_file=$(realpath "$MDVR_S3_ACCESS_KEY_FILE") secret_key_file=$(realpath "$MDVR_S3_SECRET_KEY_FILE")"
+            [ -z "$MDVR_S3_PREFIX" ] || S3+=" prefix=${MDVR_S3_PREFIX%/}/"
+            ;;
     esac
     PREPARE=$MDVR_DATABASE_PREPARE
     if [ -z "$PREPARE" ]; then
@@ -68,7 +74,7 @@ nginx_write() {
         ! postgres_private || PREPARE=on
     fi
     nginx_fill TOP STATE RUN LOG WWW SECRETS NODE MODULE STREAM_MODULE USER_LINE WORKERS NOFILE CONNECTIONS BUS_DIR \
-        PG_STREAM PG_API PREPARE OBJECTS WEBHOOK_ALLOW REDIS_DIRECTIVE MDVR_LISTEN MDVR_PUBLIC_HOST MDVR_NODE_URL \
+        PG_STREAM PG_API PREPARE OBJECTS S3 WEBHOOK_ALLOW REDIS_DIRECTIVE MDVR_LISTEN MDVR_PUBLIC_HOST MDVR_NODE_URL \
         MDVR_SIGNAL_PORT MDVR_MEDIA_PORT MDVR_HTTP_PORT MDVR_WS_PORT MDVR_HTTPS_PORT MDVR_LOG_LEVEL \
         MDVR_TILE_URL MDVR_NGINX_EXTRA <"$TOP/conf/nginx.conf.in" >"$RUN/nginx.conf.new"
     NGINX_CHANGED=
