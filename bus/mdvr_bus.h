@@ -384,6 +384,8 @@ typedef struct {
     uint16_t        height;
     const char     *codecs;
     uint32_t        timescale;
+    const uint8_t  *av;             /* the same with a track of sound */
+    size_t          av_len;         /* 0: none */
 } mdvr_bus_init_t;
 
 mdvr_rc_t mdvr_bus_set_init(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
@@ -443,6 +445,36 @@ void mdvr_bus_want_audio(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
 /* The current init segment.  MDVR_AGAIN: there is none yet. */
 mdvr_rc_t mdvr_bus_get_init(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
     uint8_t *buf, size_t cap, size_t *len, uint32_t *version);
+mdvr_rc_t mdvr_bus_get_init_av(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
+    uint8_t *buf, size_t cap, size_t *len, uint32_t *version);
+
+
+/* --- sound as AAC ------------------------------------------------------------ */
+
+/*
+ * One process encodes the sound of the sessions for which AAC is wanted: AAC-LC,
+ * 16 kHz, mono, frames of 1024, each a fragment of track 2 in the AUX ring
+ * on the time line of the MEDIA ring.  It goes on in step with the picture even
+ * when the device is silent, so that a player of both never waits.  About
+ * once a second a record has F_KEY, for mdvr_bus_reader_back().
+ */
+#define MDVR_BUS_AAC_RATE   16000
+#define MDVR_BUS_AAC_FRAME  1024
+#define MDVR_BUS_AAC        200         /* `codec` of such a record */
+
+/* Become the encoder; false: a living one exists.  mdvr_bus_woken() then also
+ * reports sessions for which AAC has just been asked. */
+bool mdvr_bus_encoder_claim(mdvr_bus_t *bus);
+
+/* Whether there is one. */
+bool mdvr_bus_encoder(const mdvr_bus_t *bus);
+
+/* Asks for it (and for the device's sound) up to a time. */
+void mdvr_bus_want_aac(mdvr_bus_t *bus, mdvr_bus_ref_t ref, int64_t until_ms);
+bool mdvr_bus_aac_wanted(mdvr_bus_t *bus, mdvr_bus_ref_t ref, int64_t now_ms);
+
+/* Up to where (pts) there is AAC; false: there is none. */
+bool mdvr_bus_aac_end(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint64_t *end_us);
 
 typedef struct {
     mdvr_bus_ref_t  ref;
@@ -527,6 +559,7 @@ typedef struct {
 
 typedef struct {
     uint32_t            next_msn;   /* of the next segment to be opened */
+    uint32_t            audio;      /* the newest segment has sound */
     uint32_t            part_us;    /* part target */
     uint32_t            segment_us; /* longest segment so far, at least 1 s */
     uint32_t            n_segments; /* in order, oldest first */

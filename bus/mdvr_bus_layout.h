@@ -26,7 +26,7 @@
 
 
 #define MDVR_BUS_MAGIC          UINT64_C(0x315355425256444d)    /* MDVRBUS1 */
-#define MDVR_BUS_LAYOUT         2       /* change it with this file */
+#define MDVR_BUS_LAYOUT         3       /* change it with this file */
 
 #define MDVR_BUS_LOCK_CREATE    (INT64_C(1) << 60)
 #define MDVR_BUS_LOCK_PROCESS   (MDVR_BUS_LOCK_CREATE + 1)
@@ -54,6 +54,7 @@ typedef struct {
     char                     wake_dir[MDVR_BUS_PATH_MAX];
     char                     hls_dir[MDVR_BUS_PATH_MAX];
     _Atomic int64_t          swept_ms;
+    _Atomic uint32_t         encoder;       /* process + 1 */
 } mdvr_bus_header_t;
 
 
@@ -126,6 +127,7 @@ typedef struct {
     _Atomic uint64_t         watched[mdvr_bus_words];   /* bit: watch[] > 0 */
     _Atomic int64_t          hls_until_ms;
     _Atomic int64_t          audio_until_ms;
+    _Atomic int64_t          aac_until_ms;
 
     /* the owner's */
 
@@ -149,6 +151,8 @@ typedef struct {
     uint8_t                  codec;
     char                     codecs[64];
     uint8_t                  init[MDVR_BUS_INIT_MAX];
+    uint32_t                 av_len;
+    uint8_t                  av[MDVR_BUS_INIT_MAX];
 
     _Atomic uint32_t         hls_lock;
     mdvr_bus_hls_t           hls;

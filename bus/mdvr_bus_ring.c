@@ -289,7 +289,7 @@ mdvr_bus_set_init(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t ticket,
     size_t            n;
     mdvr_bus_slot_t  *slot = mdvr_bus_slot(bus, ref);
 
-    if (init->len > MDVR_BUS_INIT_MAX) {
+    if (init->len > MDVR_BUS_INIT_MAX || init->av_len > MDVR_BUS_INIT_MAX) {
         return MDVR_E_NO_SPACE;
     }
 
@@ -301,6 +301,12 @@ mdvr_bus_set_init(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t ticket,
 
     memcpy(slot->init, init->data, init->len);
     slot->init_len = (uint32_t) init->len;
+
+    if (init->av_len) {
+        memcpy(slot->av, init->av, init->av_len);
+    }
+
+    slot->av_len = (uint32_t) init->av_len;
     slot->codec = init->codec;
     slot->width = init->width;
     slot->height = init->height;
@@ -323,8 +329,8 @@ mdvr_bus_set_init(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t ticket,
 }
 
 
-mdvr_rc_t
-mdvr_bus_get_init(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint8_t *buf,
+static mdvr_rc_t
+get_init(mdvr_bus_t *bus, mdvr_bus_ref_t ref, bool av, uint8_t *buf,
     size_t cap, size_t *len, uint32_t *version)
 {
     uint32_t          before;
@@ -344,11 +350,11 @@ mdvr_bus_get_init(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint8_t *buf,
 
         atomic_thread_fence(memory_order_seq_cst);
 
-        *len = slot->init_len;
+        *len = av ? slot->av_len : slot->init_len;
         *version = slot->init_version;
 
         if (*len <= cap && *len <= MDVR_BUS_INIT_MAX) {
-            memcpy(buf, slot->init, *len);
+            memcpy(buf, av ? slot->av : slot->init, *len);
         }
 
         atomic_thread_fence(memory_order_seq_cst);
@@ -361,7 +367,7 @@ mdvr_bus_get_init(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint8_t *buf,
             return MDVR_E_NOT_FOUND;
         }
 
-        if (*version == 0) {
+        if (*version == 0 || *len == 0) {
             return MDVR_AGAIN;
         }
 
@@ -369,6 +375,22 @@ mdvr_bus_get_init(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint8_t *buf,
     }
 
     return MDVR_AGAIN;
+}
+
+
+mdvr_rc_t
+mdvr_bus_get_init(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint8_t *buf,
+    size_t cap, size_t *len, uint32_t *version)
+{
+    return get_init(bus, ref, false, buf, cap, len, version);
+}
+
+
+mdvr_rc_t
+mdvr_bus_get_init_av(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint8_t *buf,
+    size_t cap, size_t *len, uint32_t *version)
+{
+    return get_init(bus, ref, true, buf, cap, len, version);
 }
 
 
@@ -459,6 +481,38 @@ intact(const mdvr_bus_ring_t *r, uint64_t pos, uint64_t size)
     reserved = r->reserved;
 
     return reserved <= size || pos >= reserved - size;
+}
+
+
+bool
+mdvr_bus_aac_end(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint64_t *end_us)
+{
+    uint8_t          *data;
+    uint64_t          size, last;
+    mdvr_bus_rec_t    rec;
+    mdvr_bus_slot_t  *slot = mdvr_bus_slot(bus, ref);
+    mdvr_bus_ring_t  *r;
+
+    if (slot == NULL || bus->header->encoder == 0) {
+        return false;
+    }
+
+    data = mdvr_bus_ring_data(bus, ref.index, MDVR_BUS_RING_AUX, &size);
+    r = &slot->ring[MDVR_BUS_RING_AUX];
+    last = r->last;
+
+    if (last == MDVR_BUS_NO_KEY) {
+        return false;
+    }
+
+    memcpy(&rec, data + last % size, sizeof(rec));
+
+    if (!intact(r, last, size) || rec.codec != MDVR_BUS_AAC) {
+        return false;
+    }
+
+    *end_us = rec.pts_us + rec.dur_us;
+    return true;
 }
 
 
@@ -556,7 +610,7 @@ mdvr_bus_reader_back(mdvr_bus_t *bus, mdvr_bus_reader_t *reader, uint64_t us)
 
         if (intact(r, pos, size) && rec.pts_us + us >= newest) {
             reader->pos = pos;
-            reader->need_key = true;
+            reader->need_key = reader->ring == MDVR_BUS_RING_MEDIA;
             found = true;
         }
     }

@@ -274,6 +274,7 @@ mdvr_bus_start(mdvr_bus_t *bus, const mdvr_bus_start_t *req, int64_t now_ms,
 
     slot->hls_until_ms = 0;
     slot->audio_until_ms = 0;
+    slot->aac_until_ms = 0;
     slot->live_ms = 0;
     slot->last_frame_ms = 0;
     slot->frames = 0;
@@ -286,6 +287,7 @@ mdvr_bus_start(mdvr_bus_t *bus, const mdvr_bus_start_t *req, int64_t now_ms,
     slot->init_lock = 0;
     slot->init_version = 0;
     slot->init_len = 0;
+    slot->av_len = 0;
     slot->timescale = 0;
     slot->width = 0;
     slot->height = 0;
@@ -294,6 +296,7 @@ mdvr_bus_start(mdvr_bus_t *bus, const mdvr_bus_start_t *req, int64_t now_ms,
 
     slot->hls_lock = 0;
     slot->hls.next_msn = 0;
+    slot->hls.audio = 0;
     slot->hls.n_segments = 0;
     slot->hls.n_parts = 0;
 
@@ -958,12 +961,83 @@ mdvr_bus_want_audio(mdvr_bus_t *bus, mdvr_bus_ref_t ref, int64_t until_ms)
 }
 
 
+/* --- the encoder of sound -------------------------------------------------------------- */
+
+bool
+mdvr_bus_encoder_claim(mdvr_bus_t *bus)
+{
+    bool      mine;
+    uint32_t  now;
+
+    mdvr_bus_lock(bus);
+
+    now = bus->header->encoder;
+    mine = now == 0 || now == bus->process + 1
+           || !mdvr_bus_alive(bus, now - 1);
+
+    if (mine) {
+        bus->header->encoder = bus->process + 1;
+    }
+
+    mdvr_bus_unlock(bus);
+
+    return mine;
+}
+
+
+bool
+mdvr_bus_encoder(const mdvr_bus_t *bus)
+{
+    return bus->header->encoder != 0;
+}
+
+
+void
+mdvr_bus_want_aac(mdvr_bus_t *bus, mdvr_bus_ref_t ref, int64_t until_ms)
+{
+    int64_t           before;
+    uint32_t          encoder = bus->header->encoder;
+    mdvr_bus_slot_t  *slot = mdvr_bus_slot(bus, ref);
+
+    if (slot == NULL || encoder == 0) {
+        return;
+    }
+
+    want_until(bus, ref, &slot->audio_until_ms, until_ms);
+
+    before = slot->aac_until_ms;
+
+    while (before < until_ms
+           && !atomic_compare_exchange_weak(&slot->aac_until_ms, &before,
+                                            until_ms))
+    {
+        /* another one moved it */
+    }
+
+    if (before < mdvr_bus_clock_ms()) {
+        mdvr_bus_wake_process(bus, encoder - 1, ref.index);
+    }
+}
+
+
+bool
+mdvr_bus_aac_wanted(mdvr_bus_t *bus, mdvr_bus_ref_t ref, int64_t now_ms)
+{
+    mdvr_bus_slot_t  *slot = mdvr_bus_slot(bus, ref);
+
+    return slot != NULL && slot->aac_until_ms > now_ms;
+}
+
+
 /* --- taking back --------------------------------------------------------------------- */
 
 void
 mdvr_bus_forget_process(mdvr_bus_t *bus, uint32_t n, int64_t now_ms)
 {
+    uint32_t          encoder = n + 1;
     mdvr_bus_slot_t  *slot = bus->slots, *end = slot + bus->header->streams;
+
+    (void) atomic_compare_exchange_strong(&bus->header->encoder, &encoder, 0);
 
     for ( ; slot < end; slot++) {
 

@@ -34,6 +34,7 @@ typedef struct {
     ngx_msec_t                hls_keep;      /* parts are made, without one */
     size_t                    max_queue;     /* bytes under way to a viewer */
     ngx_uint_t                tiles;         /* streams of one WebSocket */
+    ngx_flag_t                audio;
     ngx_msec_t                send_timeout;
 } ngx_http_mdvr_live_conf_t;
 
@@ -152,9 +153,16 @@ struct ngx_http_mdvr_viewer_s {
     uint64_t                        fragments;
     uint64_t                        overruns;        /* counted so far */
 
+    mdvr_bus_reader_t               sound;
+    uint64_t                        first_us;        /* of the first frame */
+    ngx_msec_t                      settling;
+
     unsigned                        open:1;
     unsigned                        reading:1;
     unsigned                        pumping:1;
+    unsigned                        want_audio:1;    /* set by the caller */
+    unsigned                        settled:1;       /* with sound or not */
+    unsigned                        audio:1;
 };
 
 /* End codes: the WebSocket's; other transports know "over" or "not allowed". */

@@ -74,6 +74,11 @@ ngx_http_mdvr_hls_attach(ngx_http_mdvr_live_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
+    if (ctx->conf->audio) {
+        mdvr_bus_want_aac(bus, ctx->ref,
+                          now_ms + (int64_t) ctx->conf->hls_keep);
+    }
+
     mdvr_bus_want_hls(bus, ctx->ref, now_ms + (int64_t) ctx->conf->hls_keep);
 
     return NGX_OK;
@@ -403,9 +408,10 @@ static ngx_int_t
 ngx_http_mdvr_hls_try_master(ngx_http_mdvr_live_ctx_t *ctx)
 {
     int64_t              ms;
-    u_char               text[1024];
+    u_char               text[1024], codecs[96];
     ngx_str_t            body;
     mdvr_buf_t           b;
+    mdvr_bus_hls_t      *hls = &ngx_http_mdvr_hls_table;
     mdvr_bus_info_t      info;
     mdvr_hls_variant_t   variant;
     ngx_http_request_t  *r = ctx->request;
@@ -422,7 +428,18 @@ ngx_http_mdvr_hls_try_master(ngx_http_mdvr_live_ctx_t *ctx)
 
     ngx_memzero(&variant, sizeof(mdvr_hls_variant_t));
     variant.uri = MDVR_STR("media.m3u8");
-    variant.codecs = mdvr_cstr(info.codecs);
+
+    /* whether there is sound is settled with the first segment */
+
+    if (mdvr_bus_hls_get(ngx_mdvr_bus(), ctx->ref, hls) != MDVR_OK
+        || hls->n_segments == 0)
+    {
+        return ngx_http_mdvr_hls_over(ctx);
+    }
+
+    variant.codecs = mdvr_str(codecs, ngx_snprintf(codecs, sizeof(codecs),
+                              "%s%s", info.codecs,
+                              hls->audio ? ",mp4a.40.2" : "") - codecs);
     variant.width = info.width;
     variant.height = info.height;
 

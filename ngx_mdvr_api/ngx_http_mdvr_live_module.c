@@ -86,6 +86,13 @@ static ngx_command_t  ngx_http_mdvr_live_commands[] = {
       offsetof(ngx_http_mdvr_live_conf_t, hls_keep),
       NULL },
 
+    { ngx_string("mdvr_live_audio"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_mdvr_live_conf_t, audio),
+      NULL },
+
     { ngx_string("mdvr_live_max_queue"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,
@@ -508,6 +515,7 @@ ngx_http_mdvr_live_create_conf(ngx_conf_t *cf)
     conf->lease = NGX_CONF_UNSET_MSEC;
     conf->hls_keep = NGX_CONF_UNSET_MSEC;
     conf->max_queue = NGX_CONF_UNSET_SIZE;
+    conf->audio = NGX_CONF_UNSET;
     conf->tiles = NGX_CONF_UNSET_UINT;
     conf->send_timeout = NGX_CONF_UNSET_MSEC;
 
@@ -527,6 +535,7 @@ ngx_http_mdvr_live_merge_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->lease, prev->lease, 15000);
     ngx_conf_merge_msec_value(conf->hls_keep, prev->hls_keep, 30000);
     ngx_conf_merge_size_value(conf->max_queue, prev->max_queue, 512 * 1024);
+    ngx_conf_merge_value(conf->audio, prev->audio, 1);
     ngx_conf_merge_uint_value(conf->tiles, prev->tiles, 64);
     ngx_conf_merge_msec_value(conf->send_timeout, prev->send_timeout, 30000);
 

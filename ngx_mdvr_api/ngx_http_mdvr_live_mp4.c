@@ -2,7 +2,8 @@
  * stream.mp4: init segment and fragments as one endless answer, chunked under
  * HTTP/1.1.  The answer begins when there is a picture; until then an error
  * can still be told.  Its time line begins at 0, so that a plain <video>
- * element starts at its beginning; fragment numbers begin at 1.
+ * element starts at its beginning; fragment numbers begin at 1.  It has the
+ * sound as AAC when there is an encoder; ?audio=0 leaves it out.
  */
 
 
@@ -63,6 +64,7 @@ ngx_http_mdvr_live_mp4(ngx_http_mdvr_live_ctx_t *ctx)
 {
     mdvr_rc_t                rc;
     ngx_int_t                n;
+    ngx_str_t                value;
     mdvr_bus_info_t          info;
     ngx_pool_cleanup_t      *cln;
     ngx_http_request_t      *r = ctx->request;
@@ -99,6 +101,9 @@ ngx_http_mdvr_live_mp4(ngx_http_mdvr_live_ctx_t *ctx)
     v->log = r->connection->log;
     v->data = mp4;
     v->ref = ctx->ref;
+    v->want_audio = ctx->conf->audio
+                    && !(ngx_http_arg(r, (u_char *) "audio", 5, &value)
+                         == NGX_OK && value.len == 1 && value.data[0] == '0');
 
     /* it counts as a viewer while it waits, too */
 
@@ -261,7 +266,7 @@ ngx_http_mdvr_mp4_send(ngx_http_mdvr_viewer_t *v, ngx_http_mdvr_blob_t *blob,
     ngx_uint_t init)
 {
     u_char               *head;
-    uint64_t              us;
+    uint64_t              us, ticks;
     ngx_http_mdvr_mp4_t  *mp4 = v->data;
 
     mp4->blob[mp4->n] = blob;
@@ -276,10 +281,12 @@ ngx_http_mdvr_mp4_send(ngx_http_mdvr_viewer_t *v, ngx_http_mdvr_blob_t *blob,
     }
 
     us = blob->rec.pts_us - mp4->zero_us;
+    ticks = blob->rec.codec == MDVR_BUS_AAC
+            ? us * MDVR_BUS_AAC_RATE / 1000000 : mdvr_fmp4_ticks(us);
 
     ngx_memcpy(head, blob->data, MDVR_FMP4_FRAGMENT_HEAD);
     (void) mdvr_fmp4_set_time(head, MDVR_FMP4_FRAGMENT_HEAD, ++mp4->sequence,
-                              mdvr_fmp4_ticks(us));
+                              ticks);
 
     if (ngx_http_mdvr_mp4_add(mp4, head, MDVR_FMP4_FRAGMENT_HEAD) != NGX_OK) {
         return NGX_ERROR;

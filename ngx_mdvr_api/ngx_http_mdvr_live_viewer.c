@@ -15,6 +15,9 @@
 
 
 #define NGX_HTTP_MDVR_BLOB_KEEP   4         /* per stream */
+#define NGX_HTTP_MDVR_SOUND_WAIT  500       /* ms for the first sound */
+#define NGX_HTTP_MDVR_SOUND_TICK  100
+#define NGX_HTTP_MDVR_SOUND_KEEP  15000
 
 
 static ngx_http_mdvr_blob_t *ngx_http_mdvr_viewer_read(
@@ -185,7 +188,13 @@ ngx_http_mdvr_viewer_open(ngx_http_mdvr_viewer_t *v)
     v->timer.data = v;
     v->timer.log = v->log;
 
-    ngx_add_timer(&v->timer, v->conf->recheck);
+    ngx_add_timer(&v->timer, v->want_audio ? NGX_HTTP_MDVR_SOUND_TICK
+                                           : v->conf->recheck);
+
+    if (v->want_audio) {
+        mdvr_bus_want_aac(ngx_mdvr_bus(), v->ref, mdvr_bus_clock_ms()
+                                                + NGX_HTTP_MDVR_SOUND_KEEP);
+    }
 
     /* a fresh I-frame, should the newest be old; the owner limits the rate */
 
@@ -236,12 +245,14 @@ ngx_http_mdvr_viewer_init(ngx_http_mdvr_viewer_t *v)
     size_t                 len;
     uint32_t               version;
     uint8_t                head[MDVR_BUS_INIT_MAX];
+    mdvr_rc_t              rc;
     ngx_http_mdvr_blob_t  *blob;
 
-    if (mdvr_bus_get_init(ngx_mdvr_bus(), v->ref, head, sizeof(head), &len,
-                          &version)
-        != MDVR_OK)
-    {
+    rc = v->audio ? mdvr_bus_get_init_av(ngx_mdvr_bus(), v->ref, head,
+                                         sizeof(head), &len, &version)
+                  : mdvr_bus_get_init(ngx_mdvr_bus(), v->ref, head,
+                                      sizeof(head), &len, &version);
+    if (rc != MDVR_OK) {
         return NGX_AGAIN;
     }
 
@@ -269,6 +280,97 @@ ngx_http_mdvr_viewer_age_ms(const mdvr_bus_rec_t *rec)
 
     return now_ms > rec->received_us / 1000
            ? now_ms - rec->received_us / 1000 : 0;
+}
+
+
+/*
+ * With sound or without is settled before the first byte: a track cannot be
+ * added later.  NGX_AGAIN: the sound may still come.
+ */
+
+static ngx_int_t
+ngx_http_mdvr_viewer_settle(ngx_http_mdvr_viewer_t *v,
+    const mdvr_bus_rec_t *rec)
+{
+    uint64_t     end;
+    mdvr_bus_t  *bus = ngx_mdvr_bus();
+
+    if (v->want_audio && mdvr_bus_encoder(bus)) {
+
+        if (mdvr_bus_aac_end(bus, v->ref, &end) && end > rec->pts_us) {
+            v->audio = 1;
+            (void) mdvr_bus_reader_init(bus, v->ref, MDVR_BUS_RING_AUX, false,
+                                        &v->sound);
+            (void) mdvr_bus_reader_back(bus, &v->sound,
+                                        end - rec->pts_us + 2000000);
+
+        } else {
+            if (v->first_us == 0) {
+                v->first_us = 1;                /* the picture is there */
+                v->settling = ngx_current_msec;
+            }
+
+            if (ngx_current_msec - v->settling < NGX_HTTP_MDVR_SOUND_WAIT) {
+                return NGX_AGAIN;
+            }
+        }
+    }
+
+    v->settled = 1;
+    v->first_us = rec->pts_us;
+
+    return NGX_OK;
+}
+
+
+/* The sound that is there, from the first frame on. */
+
+static ngx_int_t
+ngx_http_mdvr_viewer_sound(ngx_http_mdvr_viewer_t *v, uint64_t until_us)
+{
+    ngx_int_t              n;
+    mdvr_bus_t            *bus = ngx_mdvr_bus();
+    mdvr_bus_rec_t         rec;
+    const uint8_t         *payload;
+    ngx_http_mdvr_blob_t  *blob;
+
+    while (mdvr_bus_peek(bus, &v->sound, &rec, &payload) == MDVR_OK
+           && rec.pts_us <= until_us)
+    {
+        blob = NULL;
+
+        if (rec.codec == MDVR_BUS_AAC && rec.pts_us >= v->first_us) {
+            blob = ngx_http_mdvr_blob_make(payload, rec.len);
+
+            if (blob == NULL) {
+                return NGX_ERROR;
+            }
+
+            blob->rec = rec;
+        }
+
+        if (mdvr_bus_take(bus, &v->sound, &rec) != MDVR_OK) {
+            if (blob) {
+                ngx_http_mdvr_blob_drop(blob);
+            }
+
+            continue;
+        }
+
+        if (blob) {
+            n = v->transport->send(v, blob, 0);
+
+            if (n != NGX_OK) {
+                return n;
+            }
+        }
+
+        if (v->transport->queued(v) >= v->conf->max_queue) {
+            break;
+        }
+    }
+
+    return NGX_OK;
 }
 
 
@@ -315,6 +417,12 @@ ngx_http_mdvr_viewer_pump(ngx_http_mdvr_viewer_t *v)
             break;
         }
 
+        if (!v->settled
+            && ngx_http_mdvr_viewer_settle(v, &rec) != NGX_OK)
+        {
+            break;
+        }
+
         /*
          * The group of pictures that a new viewer begins with is old by
          * nature; later on age means that this viewer is slow.
@@ -348,7 +456,12 @@ ngx_http_mdvr_viewer_pump(ngx_http_mdvr_viewer_t *v)
         v->fragments++;
         sent++;
 
+        rec = blob->rec;
         n = v->transport->send(v, blob, 0);
+
+        if (n == NGX_OK && v->audio) {
+            n = ngx_http_mdvr_viewer_sound(v, rec.pts_us);
+        }
 
         if (n == NGX_ERROR) {
             break;
@@ -410,7 +523,13 @@ ngx_http_mdvr_viewer_tick(ngx_event_t *ev)
         return;
     }
 
-    ngx_add_timer(ev, v->conf->recheck);
+    if (v->want_audio) {
+        mdvr_bus_want_aac(ngx_mdvr_bus(), v->ref, mdvr_bus_clock_ms()
+                                                + NGX_HTTP_MDVR_SOUND_KEEP);
+    }
+
+    ngx_add_timer(ev, v->want_audio && !v->settled ? NGX_HTTP_MDVR_SOUND_TICK
+                                                   : v->conf->recheck);
 
     ngx_http_mdvr_viewer_pump(v);
 }

@@ -5,6 +5,9 @@
  * when it failed, 4401 when the token is no longer good; the word is one of
  * mdvr_bus_end_name(), "token_expired" or "token_revoked".
  *
+ * ws?audio=1 adds the sound as AAC, a track of the same init segment: later
+ * pictures by the length of its frames.  Without it there is no sound.
+ *
  * ws?mux=1 carries many streams, for a wall of tiles.  Each binary message
  * then begins with the stream's number (2 bytes, big-endian), 0 for the
  * stream of the address; the client says in text messages
@@ -46,6 +49,7 @@ struct ngx_http_mdvr_live_ws_s {
     ngx_uint_t                 ntiles;
     ngx_event_t                idle;
     unsigned                   mux:1;
+    unsigned                   audio:1;
     unsigned                   closed:1;
 };
 
@@ -101,6 +105,9 @@ ngx_http_mdvr_live_ws(ngx_http_mdvr_live_ctx_t *ctx)
     live->conf = ctx->conf;
     live->mux = ngx_http_arg(r, (u_char *) "mux", 3, &value) == NGX_OK
                 && value.len == 1 && value.data[0] == '1';
+    live->audio = ctx->conf->audio
+                  && ngx_http_arg(r, (u_char *) "audio", 5, &value) == NGX_OK
+                  && value.len == 1 && value.data[0] == '1';
     ngx_queue_init(&live->tiles);
 
     /* one frame may be larger than what is allowed to wait behind it */
@@ -163,6 +170,7 @@ ngx_http_mdvr_live_ws_add(ngx_http_mdvr_live_ws_t *live, uint16_t number,
     v->log = live->request->connection->log;
     v->data = tile;
     v->ref = ref;
+    v->want_audio = live->audio;
 
     rc = ngx_http_mdvr_viewer_open(v);
 

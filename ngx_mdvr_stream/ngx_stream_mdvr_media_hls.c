@@ -11,6 +11,11 @@
  * part stands in the table in the slot; it names bytes only after they were
  * written.
  *
+ * With sound each part holds the AAC fragments that were there when it was
+ * made, behind the frames they belong to.  Whether there is sound is settled
+ * when the first segment begins, and again should the sound stop: players do
+ * not take a track that comes later.
+ *
  * The directory is on tmpfs: writing there does not wait for a disk.
  */
 
@@ -27,6 +32,8 @@
 #define NGX_STREAM_MDVR_HLS_LONGEST   10000000      /* us, then cut anywhere */
 #define NGX_STREAM_MDVR_HLS_ASK_KEY   4000000       /* us */
 #define NGX_STREAM_MDVR_HLS_BACK      6000000       /* us */
+#define NGX_STREAM_MDVR_HLS_SOUND     500           /* ms to wait for it */
+#define NGX_STREAM_MDVR_HLS_SILENT    3000000       /* us, then without */
 
 
 struct ngx_stream_mdvr_media_hls_s {
@@ -35,8 +42,11 @@ struct ngx_stream_mdvr_media_hls_s {
     size_t                     dir_len;
     u_char                     path[NGX_MAX_PATH];
     uint32_t                   init_version;        /* last one written */
+    ngx_msec_t                 opened;
+    mdvr_bus_reader_t          sound;
     uint32_t                   discont_seq;
 
+    uint64_t                   first_us;            /* pts of the first frame */
     uint64_t                   part_us;             /* pts of its begin */
     uint64_t                   end_us;              /* of its newest frame */
     uint32_t                   offset;              /* begin of the part */
@@ -45,6 +55,9 @@ struct ngx_stream_mdvr_media_hls_s {
     unsigned                   open:1;              /* a part has frames */
     unsigned                   discont:1;           /* before next segment */
     unsigned                   failed:1;
+    unsigned                   begun:1;             /* segments are made */
+    unsigned                   audio:1;
+    unsigned                   cut:1;               /* at the next key frame */
     unsigned                   silent:1;            /* nothing published */
 
     ngx_uint_t                 npieces;             /* not yet written */
@@ -55,6 +68,8 @@ struct ngx_stream_mdvr_media_hls_s {
 
 static ngx_stream_mdvr_media_hls_t *ngx_stream_mdvr_hls_open(
     ngx_stream_mdvr_media_t *m);
+static ngx_int_t ngx_stream_mdvr_hls_sound(ngx_stream_mdvr_media_t *m,
+    ngx_stream_mdvr_media_hls_t *hls);
 static void ngx_stream_mdvr_hls_backfill(ngx_stream_mdvr_media_t *m,
     ngx_stream_mdvr_media_hls_t *hls);
 static void ngx_stream_mdvr_hls_feed(ngx_stream_mdvr_media_t *m,
@@ -92,15 +107,65 @@ ngx_stream_mdvr_media_hls(ngx_stream_mdvr_media_t *m,
         if (*hls == NULL) {
             *hls = ngx_stream_mdvr_hls_open(m);
 
-            if (*hls) {
-                ngx_stream_mdvr_hls_backfill(m, *hls);
+            if (*hls == NULL) {
+                return;
             }
+        }
+    }
+
+    if ((*hls)->begun) {
+        if (rec) {
+            ngx_stream_mdvr_hls_feed(m, *hls, rec, fragment);
         }
 
         return;
     }
 
-    ngx_stream_mdvr_hls_feed(m, *hls, rec, fragment);
+    if (ngx_stream_mdvr_hls_sound(m, *hls) == NGX_OK) {
+        (*hls)->begun = 1;
+        ngx_stream_mdvr_hls_backfill(m, *hls);
+    }
+}
+
+
+/* NGX_AGAIN: the sound may still come. */
+
+static ngx_int_t
+ngx_stream_mdvr_hls_sound(ngx_stream_mdvr_media_t *m,
+    ngx_stream_mdvr_media_hls_t *hls)
+{
+    uint64_t            end;
+    mdvr_bus_t         *bus = ngx_mdvr_bus();
+    mdvr_bus_rec_t      rec;
+    mdvr_bus_reader_t   reader;
+    const uint8_t      *p;
+
+    hls->audio = 0;
+
+    if (!mdvr_bus_aac_wanted(bus, m->ref, mdvr_bus_clock_ms())
+        || !mdvr_bus_encoder(bus))
+    {
+        return NGX_OK;
+    }
+
+    if (mdvr_bus_reader_init(bus, m->ref, MDVR_BUS_RING_MEDIA, false, &reader)
+        != MDVR_OK
+        || mdvr_bus_peek(bus, &reader, &rec, &p) != MDVR_OK)
+    {
+        return NGX_AGAIN;                       /* no picture either */
+    }
+
+    if (hls->opened == 0) {
+        hls->opened = ngx_current_msec;
+    }
+
+    if (mdvr_bus_aac_end(bus, m->ref, &end) && end + 300000 > rec.pts_us) {
+        hls->audio = 1;
+        return NGX_OK;
+    }
+
+    return ngx_current_msec - hls->opened < NGX_STREAM_MDVR_HLS_SOUND
+           ? NGX_AGAIN : NGX_OK;
 }
 
 
@@ -203,6 +268,13 @@ ngx_stream_mdvr_hls_backfill(ngx_stream_mdvr_media_t *m,
 
     (void) mdvr_bus_reader_back(bus, &reader, NGX_STREAM_MDVR_HLS_BACK);
 
+    if (hls->audio) {
+        (void) mdvr_bus_reader_init(bus, m->ref, MDVR_BUS_RING_AUX, false,
+                                    &hls->sound);
+        (void) mdvr_bus_reader_back(bus, &hls->sound,
+                                    2 * NGX_STREAM_MDVR_HLS_BACK);
+    }
+
     hls->silent = 1;
 
     while (mdvr_bus_peek(bus, &reader, &rec, &p) == MDVR_OK) {
@@ -221,6 +293,16 @@ ngx_stream_mdvr_hls_backfill(ngx_stream_mdvr_media_t *m,
     if (hls->table.n_segments) {
         ngx_stream_mdvr_hls_publish(m, hls);
     }
+}
+
+
+/* Init segments with and without sound have names of their own. */
+
+static uint32_t
+ngx_stream_mdvr_hls_version(ngx_stream_mdvr_media_hls_t *hls,
+    uint32_t version)
+{
+    return version * 2 + hls->audio;
 }
 
 
@@ -264,20 +346,28 @@ static void
 ngx_stream_mdvr_hls_init(ngx_stream_mdvr_media_t *m,
     ngx_stream_mdvr_media_hls_t *hls, uint32_t version)
 {
-    size_t    len;
-    ngx_fd_t  fd;
-    uint8_t   head[MDVR_BUS_INIT_MAX];
-    uint32_t  current;
+    size_t      len;
+    ngx_fd_t    fd;
+    uint8_t     head[MDVR_BUS_INIT_MAX];
+    uint32_t    current;
+    mdvr_rc_t   rc;
+    mdvr_bus_t *bus = ngx_mdvr_bus();
 
-    if (hls->init_version == version
-        || mdvr_bus_get_init(ngx_mdvr_bus(), m->ref, head, sizeof(head), &len,
-                             &current) != MDVR_OK
-        || current != version)
-    {
+    if (hls->init_version == ngx_stream_mdvr_hls_version(hls, version)) {
         return;
     }
 
-    ngx_stream_mdvr_hls_name(hls, "init-%uD.mp4", version);
+    rc = hls->audio ? mdvr_bus_get_init_av(bus, m->ref, head, sizeof(head),
+                                           &len, &current)
+                    : mdvr_bus_get_init(bus, m->ref, head, sizeof(head), &len,
+                                        &current);
+
+    if (rc != MDVR_OK || current != version) {
+        return;
+    }
+
+    ngx_stream_mdvr_hls_name(hls, "init-%uD.mp4",
+                             ngx_stream_mdvr_hls_version(hls, version));
 
     fd = ngx_open_file(hls->path, NGX_FILE_WRONLY, NGX_FILE_TRUNCATE, 0660);
 
@@ -292,7 +382,7 @@ ngx_stream_mdvr_hls_init(ngx_stream_mdvr_media_t *m,
 
     ngx_close_file(fd);
 
-    hls->init_version = version;
+    hls->init_version = ngx_stream_mdvr_hls_version(hls, version);
 }
 
 
@@ -361,6 +451,71 @@ ngx_stream_mdvr_hls_current(ngx_stream_mdvr_media_hls_t *hls)
 
 
 static void
+ngx_stream_mdvr_hls_piece(ngx_stream_mdvr_media_t *m,
+    ngx_stream_mdvr_media_hls_t *hls, const uint8_t *p, size_t len)
+{
+    hls->piece[hls->npieces].iov_base = (void *) p;
+    hls->piece[hls->npieces].iov_len = len;
+    hls->npieces++;
+    hls->waiting += len;
+
+    if (hls->npieces == NGX_STREAM_MDVR_HLS_PIECES
+        || hls->waiting >= NGX_STREAM_MDVR_HLS_FLUSH)
+    {
+        ngx_stream_mdvr_hls_flush(m, hls);
+    }
+}
+
+
+/*
+ * The sound up to this frame.  A sound that falls behind by seconds has lost
+ * its encoder: what follows has none, from a new segment on.
+ */
+
+static void
+ngx_stream_mdvr_hls_interleave(ngx_stream_mdvr_media_t *m,
+    ngx_stream_mdvr_media_hls_t *hls, const mdvr_bus_rec_t *rec)
+{
+    uint64_t             end;
+    mdvr_bus_t          *bus = ngx_mdvr_bus();
+    mdvr_bus_rec_t       sound;
+    const uint8_t       *p;
+    mdvr_bus_segment_t  *segment;
+
+    segment = ngx_stream_mdvr_hls_current(hls);
+
+    while (mdvr_bus_peek(bus, &hls->sound, &sound, &p) == MDVR_OK) {
+
+        if (sound.pts_us > rec->pts_us) {
+            break;
+        }
+
+        /* pieces lie in the ring until the part is written: the encoder needs
+           many seconds to come round there */
+
+        if (segment && sound.codec == MDVR_BUS_AAC
+            && sound.pts_us + sound.dur_us > hls->first_us)
+        {
+            ngx_stream_mdvr_hls_piece(m, hls, p, sound.len);
+        }
+
+        if (mdvr_bus_take(bus, &hls->sound, &sound) != MDVR_OK) {
+            break;
+        }
+    }
+
+    if (!mdvr_bus_aac_end(bus, m->ref, &end)
+        || end + NGX_STREAM_MDVR_HLS_SILENT < rec->pts_us)
+    {
+        hls->audio = 0;
+        hls->discont = 1;
+        hls->cut = 1;
+        mdvr_bus_want(bus, m->ref, MDVR_BUS_WANT_KEY);
+    }
+}
+
+
+static void
 ngx_stream_mdvr_hls_feed(ngx_stream_mdvr_media_t *m,
     ngx_stream_mdvr_media_hls_t *hls, const mdvr_bus_rec_t *rec,
     const uint8_t *fragment)
@@ -381,7 +536,7 @@ ngx_stream_mdvr_hls_feed(ngx_stream_mdvr_media_t *m,
         length = rec->pts_us - segment->pts_us;
 
         if ((key && (length + 50000 >= (uint64_t) m->conf->hls_segment * 1000
-                     || (rec->flags & MDVR_BUS_F_INIT)))
+                     || hls->cut || (rec->flags & MDVR_BUS_F_INIT)))
             || length >= NGX_STREAM_MDVR_HLS_LONGEST)
         {
             ngx_stream_mdvr_hls_segment(m, hls, rec);
@@ -415,16 +570,11 @@ ngx_stream_mdvr_hls_feed(ngx_stream_mdvr_media_t *m,
         hls->independent = key ? 1 : 0;
     }
 
-    hls->piece[hls->npieces].iov_base = (void *) fragment;
-    hls->piece[hls->npieces].iov_len = rec->len;
-    hls->npieces++;
-    hls->waiting += rec->len;
+    ngx_stream_mdvr_hls_piece(m, hls, fragment, rec->len);
     hls->end_us = rec->pts_us + rec->dur_us;
 
-    if (hls->npieces == NGX_STREAM_MDVR_HLS_PIECES
-        || hls->waiting >= NGX_STREAM_MDVR_HLS_FLUSH)
-    {
-        ngx_stream_mdvr_hls_flush(m, hls);
+    if (hls->audio) {
+        ngx_stream_mdvr_hls_interleave(m, hls, rec);
     }
 
     if (hls->end_us + rec->dur_us - hls->part_us > target) {
@@ -532,13 +682,21 @@ ngx_stream_mdvr_hls_segment(ngx_stream_mdvr_media_t *m,
     hls->discont_seq += hls->discont;
 
     segment->msn = hls->table.next_msn++;
-    segment->init_version = rec->init_version;
+    segment->init_version = ngx_stream_mdvr_hls_version(hls,
+                                                        rec->init_version);
+    hls->table.audio = hls->audio;
     segment->discont = hls->discont;
     segment->discont_seq = hls->discont_seq;
     segment->pts_us = rec->pts_us;
+
+    if (hls->first_us == 0) {
+        hls->first_us = rec->pts_us + 1;
+    }
+
     segment->received_us = rec->received_us;
 
     hls->discont = 0;
+    hls->cut = 0;
     hls->offset = 0;
     hls->written = 0;
 }

@@ -256,6 +256,7 @@ ngx_stream_mdvr_live_sets(ngx_stream_mdvr_media_t *m, const mdvr_au_t *au,
     ngx_uint_t *changed)
 {
     uint8_t                  head[MDVR_FMP4_INIT_MAX];
+    uint8_t                  head_av[MDVR_FMP4_INIT_MAX];
     uint64_t                 sets;
     mdvr_rc_t                rc;
     mdvr_buf_t               b;
@@ -300,6 +301,16 @@ ngx_stream_mdvr_live_sets(ngx_stream_mdvr_media_t *m, const mdvr_au_t *au,
 
     init.data = head;
     init.len = b.len;
+
+    /* the same with a track of sound, for who wants that (mdvr_bus_want_aac) */
+
+    fmp4.audio_rate = MDVR_BUS_AAC_RATE;
+    fmp4.audio_channels = 1;
+
+    b = mdvr_buf(head_av, sizeof(head_av));
+    rc = mdvr_fmp4_init(&b, &fmp4, NULL);
+    init.av = head_av;
+    init.av_len = rc == MDVR_OK ? b.len : 0;
     init.codec = (uint8_t) live->codec;
     init.width = (uint16_t) sps.width;
     init.height = (uint16_t) sps.height;
@@ -747,12 +758,7 @@ ngx_stream_mdvr_live_wake(ngx_stream_mdvr_media_t *m)
     }
 
     ngx_stream_mdvr_live_audio(m);
-
-    if (live->hls == NULL
-        && mdvr_bus_hls_wanted(bus, m->ref, mdvr_bus_clock_ms()))
-    {
-        ngx_stream_mdvr_media_hls(m, &live->hls, NULL, NULL);
-    }
+    ngx_stream_mdvr_media_hls(m, &live->hls, NULL, NULL);
 
     return NGX_OK;
 }

@@ -3,6 +3,7 @@
  *
  *   mdvr-worker                    until SIGTERM; finishes what it has begun
  *   mdvr-worker jobs list|show|requeue|drop ...
+ *   mdvr-worker sound              the encoder of the frame bus (sound.c)
  *
  * The supervisor never touches a file of a device, PostgreSQL or libav: it
  * keeps leases alive, sees children end, and decides between done, later and
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #include "worker/handler.h"
+#include "worker/sound.h"
 
 #define WK_STOP_MS      20000           /* for running jobs after SIGTERM */
 #define WK_SWEEP_MS     30000
@@ -421,6 +423,10 @@ main(int argc, char **argv)
 {
     wk_conf_t  conf;
 
+    if (argc == 2 && strcmp(argv[1], "sound") == 0) {
+        return wk_sound_main();
+    }
+
     if (!wk_conf_read(&conf)) {
         return 2;
     }
@@ -430,7 +436,7 @@ main(int argc, char **argv)
     }
 
     if (argc > 1) {
-        fprintf(stderr, "usage: mdvr-worker [jobs list|show|requeue|drop]\n");
+        fprintf(stderr, "usage: mdvr-worker [sound | jobs list|show|requeue|drop]\n");
         return 2;
     }
 

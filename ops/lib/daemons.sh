@@ -47,6 +47,7 @@ daemons_start() {
         daemons_env
         if [ -x "$BIN/mdvr-worker" ]; then
             daemon_start worker "$BIN/mdvr-worker"
+            daemon_start sound "$BIN/mdvr-worker" sound
         fi
         if [ -x "$BIN/mdvr-rtc" ]; then
             daemon_start rtc "$BIN/mdvr-rtc"
@@ -56,5 +57,6 @@ daemons_start() {
 
 daemons_stop() {
     daemon_stop worker
+    daemon_stop sound
     daemon_stop rtc
 }
