@@ -8,7 +8,11 @@
  * one is incomplete.
  *
  * States: open; closing (a close frame is the last thing in the queue, or
- * was sent; at most 5 s); over (the request is being finalized).
+ * was sent; at most 5 s); lingering (a detached socket waits for the peer's
+ * end, so that our close frame is not lost in a reset); over.
+ *
+ * A detached socket has given its request back, with the kilobytes that nginx
+ * keeps for one: after the 101 it lives on the bare connection.
  */
 
 #include "ngx_mdvr_core/ngx_mdvr_websocket.h"
@@ -24,6 +28,7 @@
 #define NGX_MDVR_WS_TURNS     8         /* reads per event */
 #define NGX_MDVR_WS_IOV       64
 #define NGX_MDVR_WS_CLOSING   5000      /* ms */
+#define NGX_MDVR_WS_LINGER    2000
 #define NGX_MDVR_WS_QUEUE     4         /* first size, a power of two */
 #define NGX_MDVR_WS_OVERHEAD  32        /* a queued payload counts so much more */
 
@@ -53,12 +58,14 @@ typedef uintptr_t  ngx_mdvr_ws_item_t;
 typedef enum {
     ws_open = 0,
     ws_closing,
+    ws_lingering,
     ws_over
 } ngx_mdvr_ws_state_e;
 
 
 struct ngx_mdvr_ws_s {
-    ngx_http_request_t           *r;
+    ngx_connection_t             *c;
+    ngx_http_request_t           *r;         /* NULL once detached */
     const ngx_mdvr_ws_conf_t     *conf;
     const ngx_mdvr_ws_handler_t  *handler;
     void                         *data;
@@ -83,6 +90,8 @@ struct ngx_mdvr_ws_s {
     unsigned                      pinged:1;
     unsigned                      close_sent:1;
     unsigned                      close_seen:1;
+    unsigned                      broken:1;  /* nothing more can be read */
+    unsigned                      detach:1;
 
     mdvr_ws_t                     parser;
 };
@@ -93,6 +102,10 @@ static ngx_int_t ngx_mdvr_ws_handshake(ngx_http_request_t *r,
 static void ngx_mdvr_ws_cleanup(void *data);
 static void ngx_mdvr_ws_read(ngx_http_request_t *r);
 static void ngx_mdvr_ws_write(ngx_http_request_t *r);
+static ngx_uint_t ngx_mdvr_ws_detach(ngx_mdvr_ws_t *ws);
+static void ngx_mdvr_ws_event(ngx_event_t *ev);
+static void ngx_mdvr_ws_output(ngx_mdvr_ws_t *ws);
+static void ngx_mdvr_ws_receive(ngx_mdvr_ws_t *ws);
 static void ngx_mdvr_ws_input(ngx_mdvr_ws_t *ws, u_char *p, size_t len);
 static void ngx_mdvr_ws_piece(ngx_mdvr_ws_t *ws, const mdvr_ws_event_t *ev);
 static void ngx_mdvr_ws_control(ngx_mdvr_ws_t *ws, const mdvr_ws_event_t *ev);
@@ -102,6 +115,8 @@ static void ngx_mdvr_ws_say_close(ngx_mdvr_ws_t *ws, ngx_uint_t code,
     const char *reason);
 static void ngx_mdvr_ws_timer(ngx_event_t *ev);
 static void ngx_mdvr_ws_over(ngx_mdvr_ws_t *ws, ngx_int_t rc);
+static void ngx_mdvr_ws_tell(ngx_mdvr_ws_t *ws);
+static void ngx_mdvr_ws_behind(ngx_mdvr_ws_t *ws);
 static ngx_mdvr_ws_payload_t *ngx_mdvr_ws_frame(mdvr_ws_opcode_e opcode,
     const ngx_str_t *pieces, ngx_uint_t n);
 
@@ -379,17 +394,23 @@ ngx_mdvr_ws_accept(ngx_http_request_t *r, const ngx_mdvr_ws_conf_t *conf,
         return rc;
     }
 
-    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_mdvr_ws_t));
-    if (cln == NULL) {
+    c = r->connection;
+
+    ws = ngx_calloc(sizeof(ngx_mdvr_ws_t), c->log);
+    cln = ngx_pool_cleanup_add(r->pool, 0);
+
+    if (ws == NULL || cln == NULL) {
+        if (ws) {
+            ngx_free(ws);
+        }
+
         ngx_mdvr_ws_payload_drop(answer);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    c = r->connection;
-    ws = cln->data;
-    ngx_memzero(ws, sizeof(ngx_mdvr_ws_t));
-
+    ws->c = c;
     ws->r = r;
+    ws->detach = conf->detach;
     ws->conf = conf;
     ws->handler = handler;
     ws->data = data;
@@ -402,6 +423,7 @@ ngx_mdvr_ws_accept(ngx_http_request_t *r, const ngx_mdvr_ws_conf_t *conf,
     ws->timer.log = c->log;
 
     cln->handler = ngx_mdvr_ws_cleanup;
+    cln->data = ws;
 
     rc = ngx_mdvr_ws_push(ws, answer, 0);
     ngx_mdvr_ws_payload_drop(answer);
@@ -453,6 +475,13 @@ ngx_mdvr_ws_request(ngx_mdvr_ws_t *ws)
 }
 
 
+ngx_connection_t *
+ngx_mdvr_ws_connection(ngx_mdvr_ws_t *ws)
+{
+    return ws->c;
+}
+
+
 /* -- the queue ----------------------------------------------------------- */
 
 static size_t
@@ -501,7 +530,7 @@ ngx_mdvr_ws_push(ngx_mdvr_ws_t *ws, ngx_mdvr_ws_payload_t *payload,
 
     /* all that comes in this turn leaves in one write */
 
-    wev = ws->r->connection->write;
+    wev = ws->c->write;
 
     if (wev->ready) {
         ngx_post_event(wev, &ngx_posted_events);
@@ -645,6 +674,19 @@ ngx_mdvr_ws_of(ngx_http_request_t *r)
 static void
 ngx_mdvr_ws_write(ngx_http_request_t *r)
 {
+    ngx_mdvr_ws_t  *ws;
+
+    ws = ngx_mdvr_ws_of(r);
+
+    if (ws && !(ws->detach && ngx_mdvr_ws_detach(ws))) {
+        ngx_mdvr_ws_output(ws);
+    }
+}
+
+
+static void
+ngx_mdvr_ws_output(ngx_mdvr_ws_t *ws)
+{
     size_t                   skip, n, total;
     uint32_t                 i;
     ngx_buf_t               *b;
@@ -652,19 +694,13 @@ ngx_mdvr_ws_write(ngx_http_request_t *r)
     ngx_event_t             *wev;
     ngx_chain_t             *left;
     ngx_connection_t        *c;
-    ngx_mdvr_ws_t           *ws;
     ngx_mdvr_ws_payload_t   *payload;
     static u_char           *start[NGX_MDVR_WS_IOV];
     static ngx_buf_t         bufs[NGX_MDVR_WS_IOV];
     static ngx_chain_t       chain[NGX_MDVR_WS_IOV];
 
-    c = r->connection;
+    c = ws->c;
     wev = c->write;
-    ws = ngx_mdvr_ws_of(r);
-
-    if (ws == NULL || ws->state == ws_over) {
-        return;
-    }
 
     if (wev->timedout) {
         wev->timedout = 0;
@@ -797,7 +833,7 @@ ngx_mdvr_ws_write(ngx_http_request_t *r)
     }
 
     if (ws->state == ws_closing) {
-        if (ws->close_seen) {
+        if (ws->close_seen || ws->broken) {
             ngx_mdvr_ws_over(ws, NGX_OK);
         }
 
@@ -815,28 +851,118 @@ ngx_mdvr_ws_write(ngx_http_request_t *r)
 static void
 ngx_mdvr_ws_read(ngx_http_request_t *r)
 {
-    size_t             len;
+    ngx_mdvr_ws_t  *ws;
+
+    ws = ngx_mdvr_ws_of(r);
+
+    if (ws == NULL || (ws->detach && ngx_mdvr_ws_detach(ws))) {
+        return;
+    }
+
+    ngx_mdvr_ws_behind(ws);
+    ngx_mdvr_ws_receive(ws);
+}
+
+
+/* What came behind the request's header. */
+
+static void
+ngx_mdvr_ws_behind(ngx_mdvr_ws_t *ws)
+{
+    size_t      len;
+    ngx_buf_t  *b;
+
+    b = ws->r->header_in;
+    len = b->last - b->pos;
+
+    if (len) {
+        b->pos = b->last;
+        ngx_mdvr_ws_input(ws, b->last - len, len);
+    }
+}
+
+
+/*
+ * Gives the request back.  Its log line is written now; the connection stays
+ * marked as destroyed, which keeps nginx from looking for a request on it.
+ * Zero: it cannot be done yet.
+ */
+
+static ngx_uint_t
+ngx_mdvr_ws_detach(ngx_mdvr_ws_t *ws)
+{
+    ngx_buf_t            *b;
+    ngx_connection_t     *c;
+    ngx_pool_cleanup_t   *cln;
+    ngx_http_request_t   *r;
+
+    r = ws->r;
+    c = ws->c;
+
+    if (r->main->count != 1) {
+        return 0;
+    }
+
+    ngx_mdvr_ws_behind(ws);
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+        if (cln->handler == ngx_mdvr_ws_cleanup) {
+            cln->handler = NULL;
+        }
+    }
+
+    ws->detach = 0;
+    ws->r = NULL;
+
+    ngx_http_free_request(r, 0);
+
+    b = c->buffer;
+
+    if (b && ngx_pfree(c->pool, b->start) == NGX_OK) {
+        b->start = NULL;
+        b->pos = NULL;
+        b->last = NULL;
+        b->end = NULL;
+    }
+
+    c->data = ws;
+    c->log->action = "talking to a WebSocket client";
+    c->read->handler = ngx_mdvr_ws_event;
+    c->write->handler = ngx_mdvr_ws_event;
+
+    ngx_post_event(c->read, &ngx_posted_events);
+    ngx_post_event(c->write, &ngx_posted_events);
+
+    return 1;
+}
+
+
+static void
+ngx_mdvr_ws_event(ngx_event_t *ev)
+{
+    ngx_connection_t  *c;
+
+    c = ev->data;
+
+    if (ev->write) {
+        ngx_mdvr_ws_output(c->data);
+
+    } else {
+        ngx_mdvr_ws_receive(c->data);
+    }
+}
+
+
+static void
+ngx_mdvr_ws_receive(ngx_mdvr_ws_t *ws)
+{
     ssize_t            n;
     ngx_uint_t         turns;
     ngx_event_t       *rev;
     ngx_connection_t  *c;
-    ngx_mdvr_ws_t     *ws;
 
-    c = r->connection;
+    c = ws->c;
     rev = c->read;
-    ws = ngx_mdvr_ws_of(r);
-
-    if (ws == NULL || ws->state == ws_over) {
-        return;
-    }
-
-    len = r->header_in->last - r->header_in->pos;
-
-    if (len) {
-        r->header_in->pos = r->header_in->last;
-
-        ngx_mdvr_ws_input(ws, r->header_in->last - len, len);
-    }
 
     for (turns = 0; turns < NGX_MDVR_WS_TURNS; turns++) {
 
@@ -851,6 +977,10 @@ ngx_mdvr_ws_read(ngx_http_request_t *r)
             ngx_mdvr_ws_over(ws, n == 0 && ws->close_seen ? NGX_OK
                                                           : NGX_ERROR);
             return;
+        }
+
+        if (ws->state == ws_lingering) {
+            continue;
         }
 
         ngx_mdvr_ws_input(ws, ngx_mdvr_ws_scratch, n);
@@ -876,7 +1006,7 @@ ngx_mdvr_ws_input(ngx_mdvr_ws_t *ws, u_char *p, size_t len)
 
     ws->pinged = 0;                     /* whatever it is, the peer lives */
 
-    while (!ws->close_seen) {
+    while (!ws->close_seen && !ws->broken) {
 
         rc = mdvr_ws_parse(&ws->parser, p, len, &used, &ev);
 
@@ -900,19 +1030,19 @@ ngx_mdvr_ws_input(ngx_mdvr_ws_t *ws, u_char *p, size_t len)
 
         case MDVR_E_LIMIT:
             ngx_mdvr_refusal("ws_too_long");
-            ws->close_seen = 1;         /* nothing more can be read */
+            ws->broken = 1;
             ngx_mdvr_ws_close(ws, 1009, "message too long", 1);
             return;
 
         case MDVR_E_INVALID:
             ngx_mdvr_refusal("ws_utf8");
-            ws->close_seen = 1;
+            ws->broken = 1;
             ngx_mdvr_ws_close(ws, 1007, "not UTF-8", 1);
             return;
 
         default:
             ngx_mdvr_refusal("ws_protocol");
-            ws->close_seen = 1;
+            ws->broken = 1;
             ngx_mdvr_ws_close(ws, 1002, "protocol error", 1);
             return;
         }
@@ -1038,7 +1168,7 @@ ngx_mdvr_ws_control(ngx_mdvr_ws_t *ws, const mdvr_ws_event_t *ev)
         }
 
         if (ws->close_sent && ws->count == 0) {
-            ngx_post_event(ws->r->connection->write, &ngx_posted_events);
+            ngx_post_event(ws->c->write, &ngx_posted_events);
         }
 
         return;
@@ -1107,14 +1237,20 @@ ngx_mdvr_ws_timer(ngx_event_t *ev)
 {
     ngx_mdvr_ws_t          *ws;
     ngx_connection_t       *c;
+    ngx_http_request_t     *r;
     ngx_mdvr_ws_payload_t  *ping;
 
     ws = ev->data;
-    c = ws->r->connection;
+    c = ws->c;
 
-    if (ws->state == ws_closing) {
-        ngx_mdvr_ws_over(ws, NGX_OK);
-        ngx_http_run_posted_requests(c);
+    if (ws->state == ws_closing || ws->state == ws_lingering) {
+        r = ws->r;
+        ngx_mdvr_ws_over(ws, NGX_ERROR);
+
+        if (r) {
+            ngx_http_run_posted_requests(c);
+        }
+
         return;
     }
 
@@ -1136,20 +1272,20 @@ ngx_mdvr_ws_timer(ngx_event_t *ev)
 }
 
 
-/* Ends the request.  The socket must not be touched afterwards. */
+/*
+ * Ends the socket, which must not be touched afterwards.  NGX_OK: everything
+ * was sent.
+ */
 
 static void
 ngx_mdvr_ws_over(ngx_mdvr_ws_t *ws, ngx_int_t rc)
 {
     ngx_connection_t    *c;
+    ngx_pool_cleanup_t  *cln;
     ngx_http_request_t  *r;
 
-    if (ws->state == ws_over) {
-        return;
-    }
-
     r = ws->r;
-    c = r->connection;
+    c = ws->c;
 
     if (c->write->timer_set) {
         ngx_del_timer(c->write);
@@ -1159,11 +1295,49 @@ ngx_mdvr_ws_over(ngx_mdvr_ws_t *ws, ngx_int_t rc)
         rc = NGX_ERROR;
     }
 
+    if (r == NULL && rc == NGX_OK && ws->broken && ws->state != ws_lingering
+        && ngx_shutdown_socket(c->fd, NGX_WRITE_SHUTDOWN) == 0)
+    {
+        /* what it still sends would make our end a reset */
+
+        ws->state = ws_lingering;
+        ngx_mdvr_ws_tell(ws);
+        ngx_add_timer(&ws->timer, NGX_MDVR_WS_LINGER);
+        return;
+    }
+
+    if (r) {
+        for (cln = r->pool->cleanup; cln; cln = cln->next) {
+            if (cln->handler == ngx_mdvr_ws_cleanup) {
+                cln->handler = NULL;
+            }
+        }
+    }
+
     /* at once: the request may linger until the client has closed */
 
     ngx_mdvr_ws_cleanup(ws);
 
+    if (r == NULL) {
+        ngx_http_close_connection(c);
+        return;
+    }
+
     ngx_http_finalize_request(r, rc == NGX_OK ? NGX_OK : NGX_ERROR);
+}
+
+
+static void
+ngx_mdvr_ws_tell(ngx_mdvr_ws_t *ws)
+{
+    const ngx_mdvr_ws_handler_t  *handler;
+
+    handler = ws->handler;
+    ws->handler = NULL;
+
+    if (handler) {
+        handler->closed(ws->data, ws->code);
+    }
 }
 
 
@@ -1184,19 +1358,13 @@ ngx_mdvr_ws_cleanup(void *data)
 
     if (ws->queue) {
         ngx_free(ws->queue);
-        ws->queue = NULL;
     }
 
     if (ws->message) {
         ngx_free(ws->message);
-        ws->message = NULL;
     }
 
-    if (ws->handler) {
-        const ngx_mdvr_ws_handler_t  *handler;
+    ngx_mdvr_ws_tell(ws);
 
-        handler = ws->handler;
-        ws->handler = NULL;
-        handler->closed(ws->data, ws->code);
-    }
+    ngx_free(ws);
 }

@@ -29,7 +29,8 @@ typedef struct {
     /*
      * The socket is over, exactly once, whoever ended it; `code` is what the
      * peer sent or what we closed with, 1006 when the connection was lost.
-     * The socket must not be used after; `data` may live in r->pool.
+     * The socket must not be used after; `data` may live in r->pool unless
+     * the socket is detached.
      */
     void      (*closed)(void *data, ngx_uint_t code);
 
@@ -45,6 +46,9 @@ typedef struct {
     ngx_msec_t                send_timeout;  /* peer takes nothing: closed */
     ngx_str_t                 protocol;      /* Sec-WebSocket-Protocol offered
                                                 by us, "" none */
+    ngx_flag_t                detach;        /* give the request back after the
+                                                handshake: `data` must not
+                                                live in r->pool */
 } ngx_mdvr_ws_conf_t;
 
 
@@ -107,7 +111,11 @@ size_t ngx_mdvr_ws_queued(const ngx_mdvr_ws_t *ws);
 void ngx_mdvr_ws_close(ngx_mdvr_ws_t *ws, ngx_uint_t code, const char *reason,
     ngx_uint_t drop);
 
+/* NULL once detached. */
 ngx_http_request_t *ngx_mdvr_ws_request(ngx_mdvr_ws_t *ws);
+
+/* Its pool lives until the socket is over. */
+ngx_connection_t *ngx_mdvr_ws_connection(ngx_mdvr_ws_t *ws);
 
 
 #endif

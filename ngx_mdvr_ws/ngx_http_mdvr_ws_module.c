@@ -165,6 +165,8 @@ ngx_http_mdvr_ws_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_size_value(conf->push.ws.max_message,
                               prev->push.ws.max_message, 512 * 1024);
 
+    conf->push.ws.detach = 1;
+
     if (conf->push.ws.max_queue < 65536) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid \"mdvr_ws_queue\": it must be at least "

@@ -90,7 +90,9 @@ struct ngx_mdvr_client_s {
     ngx_queue_t               seers;         /* of `visible` */
 
     ngx_mdvr_ws_t            *ws;
-    ngx_http_request_t       *r;
+    ngx_connection_t         *c;
+    ngx_pool_t               *pool;          /* its own, holds it and ties its
+                                                queries */
     const ngx_mdvr_push_conf_t  *conf;
     ngx_mdvr_client_state_e   state;
 

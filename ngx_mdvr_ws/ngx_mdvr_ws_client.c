@@ -154,14 +154,23 @@ ngx_mdvr_client_open(ngx_http_request_t *r, const ngx_mdvr_push_conf_t *conf,
     const ngx_str_t *key)
 {
     ngx_int_t           rc;
+    ngx_pool_t         *pool;
     ngx_mdvr_client_t  *client;
 
-    client = ngx_pcalloc(r->pool, sizeof(ngx_mdvr_client_t));
-    if (client == NULL) {
+    pool = ngx_create_pool(sizeof(ngx_pool_t) + sizeof(ngx_mdvr_client_t)
+                           + 128, ngx_cycle->log);
+    if (pool == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    client->r = r;
+    client = ngx_pcalloc(pool, sizeof(ngx_mdvr_client_t));
+    if (client == NULL) {
+        ngx_destroy_pool(pool);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    client->c = r->connection;
+    client->pool = pool;
     client->conf = conf;
     client->tokens = NGX_MDVR_CLIENT_BURST;
     client->tokens_at = ngx_current_msec;
@@ -172,13 +181,20 @@ ngx_mdvr_client_open(ngx_http_request_t *r, const ngx_mdvr_push_conf_t *conf,
     client->timer.log = r->connection->log;
 
     if (key && key->len) {
-        client->key.data = ngx_pstrdup(r->pool, (ngx_str_t *) key);
-        client->key.len = key->len;
+        client->key.data = ngx_pnalloc(client->pool, 128);
+        if (client->key.data == NULL) {
+            ngx_destroy_pool(pool);
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        client->key.len = ngx_min(key->len, 128);
+        ngx_memcpy(client->key.data, key->data, client->key.len);
     }
 
     rc = ngx_mdvr_ws_accept(r, &conf->ws, &ngx_mdvr_client_handler, client,
                             &client->ws);
     if (rc != NGX_DONE) {
+        ngx_destroy_pool(pool);
         return rc;
     }
 
@@ -209,7 +225,7 @@ ngx_mdvr_client_closed(void *data, ngx_uint_t code)
 
     ngx_queue_t  *q;
 
-    ngx_log_error(NGX_LOG_INFO, client->r->connection->log, 0,
+    ngx_log_error(NGX_LOG_INFO, client->c->log, 0,
                   "push socket closed with %ui", code);
 
     client->state = NGX_MDVR_CLIENT_CLOSING;
@@ -235,7 +251,7 @@ ngx_mdvr_client_closed(void *data, ngx_uint_t code)
         ngx_mdvr_user_sub(&client->principal.user);
     }
 
-    ngx_mdvr_address_sub(client->r->connection->sockaddr,
+    ngx_mdvr_address_sub(client->c->sockaddr,
                          NGX_MDVR_ADDR_PUSH);
 
     ngx_queue_remove(&client->all);
@@ -245,6 +261,8 @@ ngx_mdvr_client_closed(void *data, ngx_uint_t code)
     if (code == 4408) {
         ngx_mdvr_count(ws_closed_slow_total);
     }
+
+    ngx_destroy_pool(client->pool);     /* and the client with it */
 }
 
 
@@ -614,8 +632,8 @@ ngx_mdvr_client_auth(ngx_mdvr_client_t *client, json_t *doc)
     if (token.len > 5 && ngx_strncmp(token.data, "mdvr_", 5) == 0
         && token.len <= 128)
     {
-        if (client->key.len < token.len) {
-            client->key.data = ngx_pnalloc(client->r->pool, 128);
+        if (client->key.data == NULL) {
+            client->key.data = ngx_pnalloc(client->pool, 128);
             if (client->key.data == NULL) {
                 ngx_mdvr_client_close(client, 1011, "no memory");
                 return;
@@ -626,7 +644,7 @@ ngx_mdvr_client_auth(ngx_mdvr_client_t *client, json_t *doc)
         client->key.len = token.len;
     }
 
-    answer = ngx_mdvr_auth_bearer(client->r->pool, &token, &principal, &rc,
+    answer = ngx_mdvr_auth_bearer(client->pool, &token, &principal, &rc,
                                   ngx_mdvr_client_known, client);
 
     switch (answer) {
@@ -1121,7 +1139,7 @@ ngx_mdvr_client_check(void)
 
         client->rekey_at = ngx_current_msec;
 
-        answer = ngx_mdvr_auth_bearer(client->r->pool, &client->key,
+        answer = ngx_mdvr_auth_bearer(client->pool, &client->key,
                                       &principal, &rc,
                                       ngx_mdvr_client_rekeyed, client);
 

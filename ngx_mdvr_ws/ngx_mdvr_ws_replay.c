@@ -222,7 +222,7 @@ ngx_mdvr_replay_page(ngx_mdvr_client_t *client)
 
     client->seq = ngx_max(client->seq, ngx_mdvr_hub_seq(client->hub));
 
-    rc = ngx_mdvr_pg_query(client->r->pool, &call, NGX_MDVR_REPLAY_TIMEOUT,
+    rc = ngx_mdvr_pg_query(client->pool, &call, NGX_MDVR_REPLAY_TIMEOUT,
                            ngx_mdvr_replay_rows, client);
 
     if (devices.data) {
@@ -400,7 +400,7 @@ ngx_mdvr_positions_page(ngx_mdvr_client_t *client)
     call.nparams = 2;
     call.retry = 1;
 
-    rc = ngx_mdvr_pg_query(client->r->pool, &call, NGX_MDVR_REPLAY_TIMEOUT,
+    rc = ngx_mdvr_pg_query(client->pool, &call, NGX_MDVR_REPLAY_TIMEOUT,
                            ngx_mdvr_positions_rows, client);
 
     if (devices.data) {
