@@ -217,7 +217,9 @@ const char  api_sql_key_delete[] =
 #define DEVICE_JSON                                                           \
     "json_build_object('id', d.id, 'serial', d.serial, 'name', d.name,"       \
     " 'plate', d.plate, 'imei', d.imei, 'channels', d.channels,"              \
-    " 'enabled', d.enabled, 'group_ids', mdvr.device_groups(d.id),"           \
+    " 'enabled', d.enabled, 'group_ids', (select coalesce("                   \
+    "   json_agg(g.group_id), '[]'::json) from mdvr.group_device g"           \
+    "   where g.device_id = d.id),"                                           \
     " 'settings', mdvr.device_settings(d),"                                   \
     " 'online', coalesce(s.online, false),"                                   \
     " 'connected_at', mdvr.rfc3339(case when s.online then s.connected_at end),"\
