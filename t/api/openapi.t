@@ -175,6 +175,10 @@ my $refs = JSON::PP->new->canonical->encode($doc);
 my %missing = map { $_ => 1 } grep { !$doc->{components}{schemas}{$_} } $refs =~ m{"#/components/schemas/(\w+)"}g;
 is join(' ', keys %missing), '', 'nothing is referred to that is not there';
 
+my %told = map { $_ => 1 } slurp('docs/api.md') =~ /^\| `([A-Z]+ \S+)` \|/mg;
+my %real = map { my $p = $_; map { (uc($_) . " $p" => 1) } keys %{ $doc->{paths}{$p} } } keys %{ $doc->{paths} };
+is_deeply \%told, \%real, 'docs/api.md lists the same routes';
+
 $r = $http->get('/docs');
 is $r->{status}, 200, 'the document can be read in a browser';
 unlike $r->{body}, qr{(?:src|href)=["']?https?:}, '... from this server alone';
