@@ -155,6 +155,7 @@ typedef struct {
     time_t                             stream_ttl;
     time_t                             url_ttl;
     ngx_str_t                          files;            /* internal location */
+    ngx_str_t                          objects;          /* storage folder */
     struct ngx_http_mdvr_api_s3_s     *s3;               /* instead, or NULL */
     ngx_msec_t                         db_timeout;
     ngx_msec_t                         command_timeout;

@@ -791,9 +791,10 @@ ngx_http_mdvr_api_c152(ngx_http_mdvr_api_job_t *job, json_t *params,
     }
 
     *ngx_snprintf(note, sizeof(note) - 1,
-                  "\"firmware_id\":\"%s\",\"object_key\":\"%s\",\"size\":%L,"
-                  "\"md5\":\"%s\"",
+                  "\"direction\":\"push\",\"firmware_id\":\"%s\","
+                  "\"file\":\"%V/%s\",\"size\":%L,\"md5\":\"%s\"",
                   json_string_value(json_object_get(params, "firmware_id")),
+                  &ngx_http_mdvr_api_conf(job->ctx)->objects,
                   json_string_value(json_object_get(params, "object_key")),
                   ngx_http_mdvr_api_param(params, "size_bytes", 0),
                   json_string_value(json_object_get(params, "md5")))

@@ -141,6 +141,13 @@ static ngx_command_t  ngx_http_mdvr_api_commands[] = {
       offsetof(ngx_http_mdvr_api_loc_conf_t, url_ttl),
       NULL },
 
+    { ngx_string("mdvr_objects"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_mdvr_api_loc_conf_t, objects),
+      NULL },
+
     { ngx_string("mdvr_files"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_mdvr_api_files,
@@ -1322,6 +1329,7 @@ ngx_http_mdvr_api_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->password_queue, prev->password_queue, 8);
     ngx_conf_merge_str_value(conf->password_pool_name,
                              prev->password_pool_name, "default");
+    ngx_conf_merge_str_value(conf->objects, prev->objects, "");
     ngx_conf_merge_ptr_value(conf->cors, prev->cors, NULL);
     ngx_conf_merge_ptr_value(conf->webhook_allow, prev->webhook_allow, NULL);
 

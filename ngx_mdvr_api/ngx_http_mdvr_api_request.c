@@ -38,6 +38,8 @@ static const struct {
       "names a device that does not exist" },
     { "assignment_tenant_id_group_id_fkey", "unknown_group", "group_ids",
       "names a group that does not exist" },
+    { "firmware_tenant_id_name_version_key", "version_taken", "version",
+      "of this name is there already" },
     { "push_token_tenant_id_platform_token_key", "token_taken", "token",
       "is already registered" },
     { NULL, NULL, NULL, NULL }

@@ -17,6 +17,7 @@
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_stream.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_telemetry.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_upload.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_video.h"
 
 
@@ -304,6 +305,12 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
       "Firmware of the tenant", .query = "limit,cursor",
       .answer = &api_firmware, .sql = api_sql_firmware,
       .params = "?limit,?cursor" },
+
+    { POST, "/firmware", MDVR_SCOPE_DEVICE_CONTROL,
+      API_RAW_BODY|API_CREATED,
+      "Upload firmware: the body is the file, name and version are parameters",
+      .query = "name,version,device_type", .answer = &api_firmware,
+      .handler = ngx_http_mdvr_api_firmware_post },
 
     /* --- live video */
 

@@ -134,6 +134,29 @@ is $dev->expect('C588', 0.3), undef, '... and sends nothing';
 is $api->post("/devices/$id/commands", { type => 'factory_reset' }, 'idempotency-key' => 'k1')->{status}, 422,
     'a key is good for one request';
 
+# firmware
+my $objects = "$t->{dir}/objects";
+mkdir $objects;
+chown scalar(getpwnam 'www-data'), -1, $objects if $> == 0;
+my $image = join '', map { chr($_ % 251) } 1 .. 1_500_000;
+my $upload = sub { $api->clone->request('POST', "/api/v1/firmware?$_[0]", $_[1], 'content-type' => 'application/octet-stream') };
+$r = $upload->('name=app_2.1.img&version=2.1&device_type=4108', $image);
+is $r->{status}, 201, 'firmware is uploaded' or diag $r->{body};
+is $r->{json}{md5}, md5_hex($image), '... whole';
+my $firmware = $r->{json}{id};
+is scalar(@{ $api->get('/firmware')->{json}{items} }), 1, '... and listed';
+is slurp("$objects/@{[ $t->tenant('A') ]}/firmware/$firmware/app_2.1.img") eq $image ? 1 : 0, 1, '... and stored';
+is $upload->('name=app_2.1.img&version=2.1', 'x')->{json}{code}, 'version_taken', 'a version is there once';
+is $upload->('name=../x&version=1', 'x')->{status}, 422, 'a name is no path';
+is $upload->('name=x', 'x')->{status}, 422, 'a version is needed';
+$p = $api->begin('POST', "/api/v1/devices/$id/upgrade", { firmware_id => $firmware });
+$m = $dev->expect('C152');
+like $m->{raw}, qr/,\d+,1500000,\Q@{[ md5_hex($image) ]}\E,127\.0\.0\.1,$media,app_2\.1\.img,4108,2\.1,?#$/, 'an upgrade names the file';
+$dev->answer($m, 1, '', '');
+is $p->end->{status}, 202, '... and is accepted';
+$dev->answer($m, 3, '', '');
+$dev->answer($m, 4, '', '');
+
 # hold
 $dev->close;
 ok eventually { !$t->online('00007') }, 'the device has left';

@@ -182,8 +182,11 @@ CONF
 sub file_locations {
     my ($self) = @_;
     return '' unless $self->has('mdvr_api');
-    return "        location /files/ { mdvr_files /.objects/; }\n"
-        . "        location /.objects/ { internal; alias $self->{t}{dir}/objects/; }\n";
+    my $objects = "$self->{t}{dir}/objects";
+    my $api = $self->{opt}{api} // '';
+    return "        mdvr_objects $objects;\n        location = /api/v1/firmware { mdvr_api; client_max_body_size 64m; $api }\n"
+        . "        location /files/ { mdvr_files /.objects/; }\n"
+        . "        location /.objects/ { internal; alias $objects/; }\n";
 }
 
 sub locations {

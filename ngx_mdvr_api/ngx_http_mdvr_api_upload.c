@@ -1,0 +1,314 @@
+
+/*
+ * Firmware: the body is the file, its name and version are parameters.
+ *
+ * nginx writes the body to a temporary file; a thread takes its hashes, brings it
+ * to the disk and moves it under a key that the server makes.  Only then is there a
+ * row: what is in the list is complete.
+ *
+ *   <tenant>/firmware/<id>/<name>
+ */
+
+
+#include "ngx_mdvr_api/ngx_http_mdvr_api_upload.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
+
+#include <openssl/evp.h>
+
+
+typedef struct {
+    ngx_http_mdvr_api_ctx_t    *ctx;
+    ngx_str_t                   id;
+    ngx_str_t                   key;            /* below the storage's root */
+    char                       *from;           /* nginx's temporary file */
+    char                       *folder;
+    char                       *to;
+    u_char                      md5[16];
+    u_char                      sha256[32];
+    int64_t                     size;
+    const char                 *failed;         /* which step, NULL: done */
+    ngx_err_t                   err;
+} ngx_http_mdvr_api_upload_t;
+
+
+static void ngx_http_mdvr_api_upload_body(ngx_http_request_t *r);
+static void ngx_http_mdvr_api_upload_thread(void *data, ngx_log_t *log);
+static void ngx_http_mdvr_api_upload_moved(ngx_event_t *ev);
+
+
+void
+ngx_http_mdvr_api_firmware_post(ngx_http_mdvr_api_ctx_t *ctx)
+{
+    ngx_int_t             rc;
+    ngx_http_request_t   *r;
+
+    r = ctx->request;
+
+    if (ngx_http_mdvr_api_arg(ctx, "name")->data == NULL
+        || ngx_http_mdvr_api_arg(ctx, "version")->data == NULL)
+    {
+        ngx_http_mdvr_api_invalid_field(ctx, "required",
+                            ngx_http_mdvr_api_arg(ctx, "name")->data
+                            ? "version" : "name", "is required");
+        return;
+    }
+
+    if (ngx_http_mdvr_api_conf(ctx)->objects.len == 0) {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                  "unavailable",
+                                  "no storage is configured here", 60);
+        return;
+    }
+
+    r->request_body_in_file_only = 1;
+    r->request_body_in_persistent_file = 1;     /* it has a name */
+    r->request_body_in_clean_file = 1;          /* until the request ends */
+    r->request_body_file_log_level = 0;
+
+    rc = ngx_http_read_client_request_body(r, ngx_http_mdvr_api_upload_body);
+
+    ngx_http_finalize_request(r, rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc
+                                                                 : NGX_DONE);
+}
+
+
+static char *
+ngx_http_mdvr_api_upload_path(ngx_pool_t *pool, const ngx_str_t *root,
+    const ngx_str_t *key)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(pool, root->len + key->len + 2);
+    if (p) {
+        *ngx_sprintf(p, "%V/%V", root, key) = '\0';
+    }
+
+    return (char *) p;
+}
+
+
+static void
+ngx_http_mdvr_api_upload_body(ngx_http_request_t *r)
+{
+    u_char                         *p;
+    ngx_str_t                      *name, folder;
+    ngx_mdvr_uuid_t                 id;
+    ngx_thread_task_t              *task;
+    ngx_http_mdvr_api_ctx_t        *ctx;
+    ngx_http_mdvr_api_upload_t     *u;
+    ngx_http_mdvr_api_loc_conf_t   *conf;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_mdvr_api_module);
+    conf = ngx_http_mdvr_api_conf(ctx);
+
+    if (r->request_body == NULL || r->request_body->temp_file == NULL) {
+        ngx_http_mdvr_api_problem(ctx, 400, "empty_file",
+                                  "the body must be the file", 0);
+        return;
+    }
+
+    task = ngx_thread_task_alloc(r->pool, sizeof(ngx_http_mdvr_api_upload_t));
+    p = ngx_pnalloc(r->pool, 256);
+
+    if (task == NULL || p == NULL) {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                  "internal", NULL, 0);
+        return;
+    }
+
+    u = task->ctx;
+    ngx_memzero(u, sizeof(ngx_http_mdvr_api_upload_t));
+
+    u->ctx = ctx;
+    ctx->data = u;
+
+    ngx_mdvr_uuid_make(&id);
+    u->id = ngx_http_mdvr_api_uuid_text(r->pool, &id);
+
+    name = ngx_http_mdvr_api_arg(ctx, "name");
+
+    u->key.data = p;
+    folder.data = p;
+    p = ngx_sprintf(p, "%V/firmware/%V", &ctx->tenant, &u->id);
+    folder.len = p - folder.data;
+    p = ngx_sprintf(p, "/%V", name);
+    u->key.len = p - u->key.data;
+
+    u->folder = ngx_http_mdvr_api_upload_path(r->pool, &conf->objects,
+                                              &folder);
+    u->to = ngx_http_mdvr_api_upload_path(r->pool, &conf->objects, &u->key);
+    u->from = (char *) r->request_body->temp_file->file.name.data;
+
+    if (u->folder == NULL || u->to == NULL) {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                  "internal", NULL, 0);
+        return;
+    }
+
+    task->handler = ngx_http_mdvr_api_upload_thread;
+    task->event.handler = ngx_http_mdvr_api_upload_moved;
+    task->event.data = u;
+    task->event.log = r->connection->log;
+
+    if (ngx_thread_task_post(conf->password_pool, task) != NGX_OK) {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_SERVICE_UNAVAILABLE, "busy",
+                                  NULL, 1);
+        return;
+    }
+
+    r->main->blocked++;
+    r->aio = 1;
+}
+
+
+static void
+ngx_http_mdvr_api_upload_thread(void *data, ngx_log_t *log)
+{
+    ngx_http_mdvr_api_upload_t  *u = data;
+
+    int            in, out;
+    char          *p;
+    ssize_t        n;
+    u_char         buf[65536];
+    EVP_MD_CTX    *md5, *sha;
+
+    for (p = u->folder + 1; *p; p++) {      /* each folder on the way */
+        if (*p == '/') {
+            *p = '\0';
+            (void) mkdir(u->folder, 0755);
+            *p = '/';
+        }
+    }
+
+    if (mkdir(u->folder, 0755) == -1) {
+        u->err = ngx_errno;
+        u->failed = "making its folder";
+        return;
+    }
+
+    in = open(u->from, O_RDONLY|O_CLOEXEC);
+    out = open(u->to, O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0644);
+    md5 = EVP_MD_CTX_new();
+    sha = EVP_MD_CTX_new();
+
+    if (in == -1 || out == -1 || md5 == NULL || sha == NULL
+        || !EVP_DigestInit_ex(md5, EVP_md5(), NULL)
+        || !EVP_DigestInit_ex(sha, EVP_sha256(), NULL))
+    {
+        u->err = ngx_errno;
+        u->failed = "opening it";
+        goto done;
+    }
+
+    while ((n = read(in, buf, sizeof(buf))) > 0) {
+
+        if (write(out, buf, n) != n) {
+            n = -1;
+            break;
+        }
+
+        (void) EVP_DigestUpdate(md5, buf, n);
+        (void) EVP_DigestUpdate(sha, buf, n);
+        u->size += n;
+    }
+
+    if (n < 0 || fsync(out) == -1) {
+        u->err = ngx_errno;
+        u->failed = "storing it";
+        goto done;
+    }
+
+    (void) EVP_DigestFinal_ex(md5, u->md5, NULL);
+    (void) EVP_DigestFinal_ex(sha, u->sha256, NULL);
+
+done:
+
+    EVP_MD_CTX_free(md5);
+    EVP_MD_CTX_free(sha);
+
+    if (in != -1) {
+        (void) close(in);
+    }
+
+    if (out != -1) {
+        (void) close(out);
+
+        if (u->failed) {
+            (void) unlink(u->to);
+        }
+    }
+}
+
+
+static void
+ngx_http_mdvr_api_upload_moved(ngx_event_t *ev)
+{
+    u_char                      *p;
+    ngx_str_t                    bind[5];
+    ngx_pool_t                  *pool;
+    ngx_connection_t            *c;
+    ngx_http_request_t          *r;
+    ngx_http_mdvr_api_ctx_t     *ctx;
+    ngx_http_mdvr_api_upload_t  *u;
+
+    u = ev->data;
+    ctx = u->ctx;
+    r = ctx->request;
+    c = r->connection;
+    pool = r->pool;
+
+    r->main->blocked--;
+    r->aio = 0;
+
+    if (r->done) {
+        ngx_http_finalize_request(r, NGX_DONE);
+        goto run;
+    }
+
+    if (u->failed) {
+        ngx_log_error(NGX_LOG_ERR, c->log, u->err,
+                      "%s failed: uploaded file \"%s\"", u->failed, u->to);
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                  "storage_away",
+                                  "the file could not be stored", 10);
+        goto run;
+    }
+
+    p = ngx_pnalloc(pool, NGX_INT64_LEN);
+    if (p == NULL) {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                  "internal", NULL, 0);
+        goto run;
+    }
+
+    bind[0] = u->id;
+    bind[1].data = p;
+    bind[1].len = ngx_sprintf(p, "%L", u->size) - p;
+    bind[2] = ngx_http_mdvr_api_hex(pool, u->md5, sizeof(u->md5));
+    bind[3] = ngx_http_mdvr_api_hex(pool, u->sha256, sizeof(u->sha256));
+    bind[4] = u->key;
+
+    ngx_http_mdvr_api_select(ctx,
+        "with made as (insert into mdvr.firmware (id, tenant_id, name,"
+        "   version, device_type, size_bytes, md5, sha256, object_key,"
+        "   user_id)"
+        "  values ($9::uuid, $1::uuid, $6, $7, $8, $10::bigint,"
+        "   decode($11, 'hex'), decode($12, 'hex'), $13,"
+        "   (select u.id from mdvr.user u where u.id = $2::uuid))"
+        "  returning *)"
+        " select json_build_object('id', f.id, 'name', f.name,"
+        "  'version', f.version, 'device_type', f.device_type,"
+        "  'size_bytes', f.size_bytes, 'md5', encode(f.md5, 'hex'),"
+        "  'sha256', encode(f.sha256, 'hex'),"
+        "  'created_at', mdvr.rfc3339(f.created_at))::text,"
+        " null, null, null,"
+        API_AUDIT("firmware.create", "firmware", "f.id::text",
+                  "jsonb_build_object('name', f.name, 'version', f.version,"
+                  " 'sha256', encode(f.sha256, 'hex'))")
+        " from made f",
+        API_WHO ",?name,?version,?device_type,@0,@1,@2,@3,@4", bind);
+
+run:
+
+    ngx_http_run_posted_requests(c);
+}
