@@ -4,6 +4,11 @@
  *
  * What this worker itself holds is executed without Redis, in the next turn
  * of the event loop.
+ *
+ * The slot in names and routes is a wire slot: 24 bits of the boot id, then 6
+ * bits of the slot.  During a binary upgrade two instances of a node live side
+ * by side, each with slots from 0 and a registry of its own; to each other
+ * they are like different nodes.
  */
 
 #include "ngx_mdvr_core/ngx_mdvr_command.h"
@@ -81,7 +86,9 @@ static const char *ngx_mdvr_answer_names[] = {
 
 static const char  ngx_mdvr_route_refresh_script[] =
     "local v = redis.call('get', KEYS[1])"
-    " if v == false or string.sub(v, 1, #ARGV[2]) == ARGV[2] then"
+    " local n, s = string.match(v or '', '^(%S+) (%d+) ')"
+    " if v == false or n == nil or (n == ARGV[2]"
+    " and math.floor(tonumber(s) / 64) == tonumber(ARGV[3])) then"
     " redis.call('set', KEYS[1], ARGV[1], 'EX', " NGX_MDVR_ROUTE_TTL ")"
     " return '' end return v";
 
@@ -94,6 +101,7 @@ static ngx_mdvr_order_pt      ngx_mdvr_command_executor;
 static ngx_rbtree_t           ngx_mdvr_command_tree;
 static ngx_rbtree_node_t      ngx_mdvr_command_end_node;
 static ngx_uint_t             ngx_mdvr_command_count;
+static uint32_t               ngx_mdvr_command_tag;
 static ngx_queue_t            ngx_mdvr_command_local;     /* to execute */
 static ngx_queue_t            ngx_mdvr_command_finished;
 static ngx_queue_t            ngx_mdvr_command_letters;
@@ -106,13 +114,19 @@ static ngx_str_t              ngx_mdvr_command_cmd;
 
 #define ngx_mdvr_view(s)  mdvr_str((s)->data, (s)->len)
 
+#define ngx_mdvr_wire(slot)  (ngx_mdvr_command_tag << 6 | (uint32_t) (slot))
+
 
 ngx_int_t
 ngx_mdvr_command_init(ngx_cycle_t *cycle, ngx_mdvr_core_conf_t *conf)
 {
-    mdvr_buf_t  b;
+    mdvr_buf_t    b;
+    const u_char  *boot;
+
+    boot = ngx_mdvr_boot()->b;
 
     ngx_mdvr_command_conf = conf;
+    ngx_mdvr_command_tag = (uint32_t) boot[13] << 16 | boot[14] << 8 | boot[15];
 
     ngx_rbtree_init(&ngx_mdvr_command_tree, &ngx_mdvr_command_end_node,
                     ngx_str_rbtree_insert_value);
@@ -124,12 +138,14 @@ ngx_mdvr_command_init(ngx_cycle_t *cycle, ngx_mdvr_core_conf_t *conf)
     ngx_mdvr_command_event.log = cycle->log;
 
     b = mdvr_buf(ngx_mdvr_command_ans_text, MDVR_KEY_MAX);
-    mdvr_channel_answer(&b, ngx_mdvr_view(&conf->node), ngx_mdvr_slot);
+    mdvr_channel_answer(&b, ngx_mdvr_view(&conf->node),
+                        ngx_mdvr_wire(ngx_mdvr_slot));
     ngx_mdvr_command_ans.data = b.p;
     ngx_mdvr_command_ans.len = b.len;
 
     b = mdvr_buf(ngx_mdvr_command_cmd_text, MDVR_KEY_MAX);
-    mdvr_channel_command(&b, ngx_mdvr_view(&conf->node), ngx_mdvr_slot);
+    mdvr_channel_command(&b, ngx_mdvr_view(&conf->node),
+                         ngx_mdvr_wire(ngx_mdvr_slot));
     ngx_mdvr_command_cmd.data = b.p;
     ngx_mdvr_command_cmd.len = b.len;
 
@@ -221,7 +237,7 @@ ngx_mdvr_command_send(ngx_pool_t *pool, const ngx_mdvr_command_t *command,
         }
 
         route.node = ngx_mdvr_view(&ngx_mdvr_command_conf->node);
-        route.slot = holder.slot;
+        route.slot = ngx_mdvr_wire(holder.slot);
         route.connection = holder.connection;
 
         ngx_mdvr_command_deliver(pending, &route);
@@ -868,7 +884,7 @@ ngx_mdvr_route_args(u_char *text, const ngx_str_t *serial,
     lens[at] = b.len;
 
     route.node = ngx_mdvr_view(&ngx_mdvr_command_conf->node);
-    route.slot = ngx_mdvr_slot;
+    route.slot = ngx_mdvr_wire(ngx_mdvr_slot);
     route.connection = connection;
 
     b = mdvr_buf(text + MDVR_KEY_MAX, MDVR_KEY_MAX);
@@ -881,7 +897,7 @@ ngx_mdvr_route_args(u_char *text, const ngx_str_t *serial,
 }
 
 
-/* Tells another node that it does not hold the device any more. */
+/* Tells another instance that it does not hold the device any more. */
 
 static void
 ngx_mdvr_route_claimed(void *data, const redisReply *reply, mdvr_rc_t rc)
@@ -896,8 +912,9 @@ ngx_mdvr_route_claimed(void *data, const redisReply *reply, mdvr_rc_t rc)
 
     if (rc == MDVR_OK && reply->type == REDIS_REPLY_STRING
         && mdvr_route_parse(mdvr_str(reply->str, reply->len), &route)
-        && !mdvr_str_eq(route.node,
-                        ngx_mdvr_view(&ngx_mdvr_command_conf->node)))
+        && (route.slot >> 6 != ngx_mdvr_command_tag
+            || !mdvr_str_eq(route.node,
+                            ngx_mdvr_view(&ngx_mdvr_command_conf->node))))
     {
         u_char      number[NGX_INT64_LEN];
         mdvr_str_t  body;
@@ -1004,9 +1021,9 @@ void
 ngx_mdvr_route_refresh(const ngx_str_t *serial, uint64_t connection)
 {
     u_char                  text[2 * MDVR_KEY_MAX];
-    u_char                  node[NGX_MDVR_NODE_MAX + 1];
-    size_t                  lens[6];
-    const char             *argv[6];
+    u_char                  tag[NGX_INT32_LEN];
+    size_t                  lens[7];
+    const char             *argv[7];
     ngx_mdvr_route_call_t  *call;
 
     argv[0] = "EVAL";
@@ -1022,13 +1039,15 @@ ngx_mdvr_route_refresh(const ngx_str_t *serial, uint64_t connection)
         return;
     }
 
-    argv[5] = (char *) node;
-    lens[5] = ngx_sprintf(node, "%V ", &ngx_mdvr_command_conf->node) - node;
+    argv[5] = (char *) ngx_mdvr_command_conf->node.data;
+    lens[5] = ngx_mdvr_command_conf->node.len;
+    argv[6] = (char *) tag;
+    lens[6] = ngx_sprintf(tag, "%uD", ngx_mdvr_command_tag) - tag;
 
     call = ngx_mdvr_route_call(serial, connection);
 
     if (call
-        && ngx_mdvr_redis_command(NULL, NGX_MDVR_COMMAND_REDIS, 6, argv, lens,
+        && ngx_mdvr_redis_command(NULL, NGX_MDVR_COMMAND_REDIS, 7, argv, lens,
                                   ngx_mdvr_route_refreshed, call)
            != NGX_OK)
     {

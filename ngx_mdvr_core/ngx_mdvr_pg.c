@@ -58,7 +58,6 @@ typedef struct {
     ngx_msec_t                backoff;
     unsigned                  doomed:1;      /* takes no more calls */
     unsigned                  broken:1;      /* to be closed when unwound */
-    unsigned                  busy:1;        /* reading: close later */
     u_char                    prepared[NGX_MDVR_PG_STATEMENTS / 8];
 } ngx_mdvr_pg_conn_t;
 
@@ -995,10 +994,11 @@ static void
 ngx_mdvr_pg_read(ngx_mdvr_pg_conn_t *conn)
 {
     PGresult           *result;
+    ngx_uint_t          ends;
     ngx_queue_t        *q;
     ngx_mdvr_pg_req_t  *req;
 
-    conn->busy = 1;
+    ends = 0;
 
     if (!PQconsumeInput(conn->pg)) {
         conn->broken = 1;
@@ -1011,14 +1011,17 @@ ngx_mdvr_pg_read(ngx_mdvr_pg_conn_t *conn)
 
         result = PQgetResult(conn->pg);
 
-        if (result == NULL) {
-            if (PQstatus(conn->pg) == CONNECTION_BAD) {
-                conn->broken = 1;
+        if (result == NULL) {           /* end of one statement's results */
+
+            if (PQstatus(conn->pg) == CONNECTION_BAD || ++ends > 2) {
+                conn->broken = 1;       /* there is never more than one */
                 break;
             }
 
-            continue;                   /* end of one statement's results */
+            continue;
         }
+
+        ends = 0;
 
         switch (PQresultStatus(result)) {
 
@@ -1069,8 +1072,6 @@ ngx_mdvr_pg_read(ngx_mdvr_pg_conn_t *conn)
             break;
         }
     }
-
-    conn->busy = 0;
 
     if (PQstatus(conn->pg) == CONNECTION_BAD) {
         conn->broken = 1;

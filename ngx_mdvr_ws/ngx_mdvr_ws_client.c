@@ -212,6 +212,11 @@ ngx_mdvr_client_open(ngx_http_request_t *r, const ngx_mdvr_push_conf_t *conf,
         client->state = NGX_MDVR_CLIENT_IDLE;
     }
 
+    if (ngx_mdvr_draining) {            /* on a connection that was kept */
+        client->has_drain = 1;
+        client->drain_at = ngx_current_msec + ngx_random() % (conf->drain + 1);
+    }
+
     ngx_mdvr_client_arm(client);
 
     return NGX_DONE;
