@@ -146,6 +146,8 @@ static const ngx_http_mdvr_api_field_t  api_tenant_settings_fields[] = {
     F_ENUM("alarm_download", 0, "always|severity|never"),
     F_ENUM("alarm_download_min", 0, SEVERITY),
     F_BOOL("suspended", 0),
+    F_NUM("speed_limit_kmh", 0, 0, 500),
+    F_INT("idle_limit_s", 0, 0, 86400),
     F_END
 };
 

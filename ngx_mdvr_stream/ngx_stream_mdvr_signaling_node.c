@@ -4,6 +4,10 @@
  * offline), alive (heartbeat), and the others (who has gone silent is lost).
  * One worker of the node does it, the chief.
  *
+ * The chief also has the rules looked at (geofences, speed limit, idling), which
+ * PostgreSQL evaluates on the latest positions; the database lets one node at a
+ * time do it.
+ *
  * A node that could not reach PostgreSQL for a while has been given up by the
  * others: each worker then records its devices again, a few hundred a second.
  */
@@ -18,15 +22,23 @@
 #define NGX_MDVR_NODE_SILENT     "60 seconds"
 #define NGX_MDVR_NODE_AWAY       45000      /* ms without PostgreSQL */
 #define NGX_MDVR_NODE_AGAIN      500        /* devices a second */
+#define NGX_MDVR_NODE_RULES      10000      /* ms for one look at the rules */
 
 
 static void ngx_mdvr_node_call(const char *sql, ngx_uint_t boot,
     ngx_uint_t started);
 static void ngx_mdvr_node_done(void *data, const ngx_mdvr_pg_rows_t *rows,
     mdvr_rc_t rc);
+static void ngx_mdvr_node_events(const ngx_mdvr_pg_rows_t *rows);
 static void ngx_mdvr_node_record(void);
+static void ngx_mdvr_node_rules(ngx_uint_t store);
+static void ngx_mdvr_node_evaluated(void *data,
+    const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc);
+static void ngx_mdvr_node_ruled(void *data, const ngx_mdvr_pg_rows_t *rows,
+    mdvr_rc_t rc);
 
 
+static ngx_uint_t  ngx_mdvr_node_rules_busy;
 static ngx_uint_t  ngx_mdvr_node_busy;
 static ngx_uint_t  ngx_mdvr_node_is_started;
 static ngx_uint_t  ngx_mdvr_node_beats;
@@ -55,7 +67,15 @@ ngx_mdvr_node_tick(void)
         ngx_mdvr_node_record();
     }
 
-    if (ngx_mdvr_node_busy || ngx_exiting || !ngx_mdvr_is_chief()) {
+    if (ngx_exiting || !ngx_mdvr_is_chief()) {
+        return;
+    }
+
+    if (!ngx_mdvr_node_rules_busy) {
+        ngx_mdvr_node_rules(0);
+    }
+
+    if (ngx_mdvr_node_busy) {
         return;
     }
 
@@ -116,10 +136,6 @@ ngx_mdvr_node_call(const char *sql, ngx_uint_t boot, ngx_uint_t started)
 static void
 ngx_mdvr_node_done(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
 {
-    ngx_str_t        msg;
-    ngx_uint_t       i;
-    ngx_mdvr_uuid_t  tenant_id;
-
     ngx_mdvr_node_busy = 0;
 
     if (rc != MDVR_OK) {
@@ -129,6 +145,17 @@ ngx_mdvr_node_done(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
     if (data) {
         ngx_mdvr_node_is_started = 1;
     }
+
+    ngx_mdvr_node_events(rows);
+}
+
+
+static void
+ngx_mdvr_node_events(const ngx_mdvr_pg_rows_t *rows)
+{
+    ngx_str_t        msg;
+    ngx_uint_t       i;
+    ngx_mdvr_uuid_t  tenant_id;
 
     for (i = 0; i < ngx_mdvr_pg_nrows(rows); i++) {
         if (ngx_mdvr_pg_uuid(rows, i, 0, &tenant_id) == NGX_OK
@@ -171,4 +198,53 @@ ngx_mdvr_node_record(void)
     }
 
     ngx_mdvr_node_again = 0;
+}
+
+
+/* looks at the positions, then stores what was found, device by device */
+
+static void
+ngx_mdvr_node_rules(ngx_uint_t store)
+{
+    ngx_mdvr_pg_call_t  call;
+
+    ngx_memzero(&call, sizeof(ngx_mdvr_pg_call_t));
+    call.role = NGX_MDVR_PG_STREAM;
+    call.sql = store ? "select tenant_id, message from mdvr.rules_store()"
+                     : "select mdvr.rules_evaluate()";
+    call.bulk = 1;
+
+    ngx_mdvr_node_rules_busy =
+        ngx_mdvr_pg_query(NULL, &call, NGX_MDVR_NODE_RULES,
+                          store ? ngx_mdvr_node_ruled
+                                : ngx_mdvr_node_evaluated, NULL)
+        == NGX_OK;
+}
+
+
+static void
+ngx_mdvr_node_evaluated(void *data, const ngx_mdvr_pg_rows_t *rows,
+    mdvr_rc_t rc)
+{
+    int64_t  n;
+
+    ngx_mdvr_node_rules_busy = 0;
+
+    if (rc == MDVR_OK && ngx_mdvr_pg_int(rows, 0, 0, &n) == NGX_OK && n) {
+        ngx_mdvr_node_rules(1);
+    }
+}
+
+
+static void
+ngx_mdvr_node_ruled(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
+{
+    ngx_mdvr_node_rules_busy = 0;
+
+    if (rc != MDVR_OK || ngx_mdvr_pg_nrows(rows) == 0) {
+        return;
+    }
+
+    ngx_mdvr_node_events(rows);
+    ngx_mdvr_node_rules(1);
 }

@@ -24,6 +24,7 @@
 
 #include "mdvr/basics/json.h"
 #include "mdvr/domain/keys.h"
+#include "ngx_mdvr_core/ngx_mdvr_download.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
@@ -815,6 +816,12 @@ ngx_mdvr_store_events(ngx_uint_t kind, const ngx_mdvr_uuid_t *tenant_id,
         } else {
             ngx_mdvr_count(alarms_repeated_total);
         }
+    }
+
+    if (kind == NGX_MDVR_STORE_FILE && ngx_mdvr_pg_nrows(rows)
+        && !ngx_mdvr_pg_isnull(rows, 0, 0))
+    {
+        ngx_mdvr_download_hurry();
     }
 
     if (!ngx_mdvr_store_calls[kind].rows) {
