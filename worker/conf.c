@@ -96,6 +96,17 @@ wk_conf_text(const char *name)
 }
 
 
+static const char *
+wk_conf_or(const char *name, const char *otherwise)
+{
+    const char  *text;
+
+    text = wk_conf_text(name);
+
+    return text ? text : otherwise;
+}
+
+
 /* Without the slash at the end, or with one. */
 
 static char *
@@ -247,6 +258,18 @@ wk_conf_read(wk_conf_t *conf)
                                     &bad);
     conf->memory = (uint64_t) wk_conf_number("MDVR_WORKER_JOB_MEMORY_MB", 256,
                                              65536, 2048, &bad) << 20;
+
+    conf->ai = wk_conf_or("MDVR_AI", "all");
+    conf->ai_frames = wk_conf_number("MDVR_AI_FRAMES", 1, 500, 30, &bad);
+    conf->ai_driver = wk_conf_or("MDVR_AI_DRIVER_CHANNELS", "");
+    conf->ai_cascades = wk_conf_or("MDVR_AI_CASCADES",
+                                   "/usr/share/opencv4/haarcascades");
+    conf->ai_model = wk_conf_text("MDVR_AI_MODEL");
+    conf->ai_labels = wk_conf_text("MDVR_AI_LABELS");
+    conf->ai_layout = wk_conf_or("MDVR_AI_LAYOUT", "yolov5");
+    conf->ai_size = wk_conf_or("MDVR_AI_SIZE", "640x640");
+    conf->ai_threshold = wk_conf_number("MDVR_AI_THRESHOLD", 1, 100, 50,
+                                        &bad);
 
     if (!wk_conf_s3(conf, &bad)) {
         return false;

@@ -3,7 +3,8 @@
  *
  *   mdvr-worker                    until SIGTERM; finishes what it has begun
  *   mdvr-worker jobs list|show|requeue|drop ...
- *   mdvr-worker sound              the encoder of the frame bus (sound.c)
+        fprintf(stderr, "usage: mdvr-worker [sound | "
+                "jobs list|show|requeue|drop | analyse FILE...]\n");
  *
  * The supervisor never touches a file of a device, PostgreSQL or libav: it
  * keeps leases alive, sees children end, and decides between done, later and
@@ -58,6 +59,7 @@ static volatile sig_atomic_t  wk_stop;
 const wk_handler_t  wk_handlers[MDVR_JOB_KINDS] = {
     [MDVR_JOB_INGEST] =    { wk_ingest,    wk_media_give_up },
     [MDVR_JOB_TRANSCODE] = { wk_transcode, wk_media_give_up },
+    [MDVR_JOB_ANALYSE] =   { wk_analyse,   wk_analyse_give_up },
 };
 
 
@@ -435,8 +437,13 @@ main(int argc, char **argv)
         return wk_jobs(&conf, argc - 2, argv + 2);
     }
 
+    if (argc > 2 && strcmp(argv[1], "analyse") == 0) {
+        return wk_analyse_files(&conf, argc - 2, argv + 2);
+    }
+
     if (argc > 1) {
-        fprintf(stderr, "usage: mdvr-worker [sound | jobs list|show|requeue|drop]\n");
+        fprintf(stderr, "usage: mdvr-worker [sound | "
+                "jobs list|show|requeue|drop | analyse FILE...]\n");
         return 2;
     }
 

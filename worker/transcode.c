@@ -296,6 +296,37 @@ wk_item_ready(wk_task_t *t, wk_item_t *item)
 }
 
 
+/* Whoever comes here again after a crash asks again: it does no harm. */
+
+static wk_verdict_e
+wk_item_analyse(wk_task_t *t)
+{
+    bool     ok;
+    char    *text;
+    json_t  *doc;
+
+    if (strcmp(t->conf->ai, "none") == 0) {
+        return WK_DONE;
+    }
+
+    doc = json_deep_copy(t->job->doc);
+    json_object_set_new(doc, "kind", json_string("analyse"));
+    json_object_set_new(doc, "media_id", json_string(wk_media_id(t->job)));
+    json_object_set_new(doc, "enqueued_ms", json_integer(wk_now_ms()));
+    json_object_del(doc, "attempt");
+    json_object_del(doc, "last_error");
+
+    text = json_dumps(doc, JSON_COMPACT);
+    ok = text && wk_queue_add(&t->redis, MDVR_JOB_ANALYSE, NULL, text);
+
+    free(text);
+    json_decref(doc);
+
+    return ok ? WK_DONE
+              : wk_result(t->res, WK_RETRY, "redis", "%s", t->redis.error);
+}
+
+
 wk_verdict_e
 wk_transcode(wk_task_t *t)
 {
@@ -313,7 +344,8 @@ wk_transcode(wk_task_t *t)
     v = wk_item_read(t, &item);
 
     if (v == WK_DONE && item.finished) {
-        return wk_result(t->res, WK_DONE, "", "%s", "");
+        wk_result(t->res, WK_DONE, "", "%s", "");
+        return wk_item_analyse(t);
     }
 
     if (v == WK_DONE) {
@@ -339,7 +371,7 @@ wk_transcode(wk_task_t *t)
     unlink(item.movie_file);
     unlink(item.thumb_file);
 
-    return v;
+    return v == WK_DONE ? wk_item_analyse(t) : v;
 }
 
 

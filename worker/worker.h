@@ -31,6 +31,15 @@ typedef struct {
     const char  *s3_kms_key;        /* MDVR_S3_KMS_KEY, or NULL */
     uint64_t     s3_part;           /* MDVR_S3_PART_MB, in bytes */
     const char  *tmp;               /* MDVR_TMP */
+    const char  *ai;                /* MDVR_AI: all, none, or names */
+    unsigned     ai_frames;         /* MDVR_AI_FRAMES of a clip */
+    const char  *ai_driver;         /* MDVR_AI_DRIVER_CHANNELS, "" */
+    const char  *ai_cascades;       /* MDVR_AI_CASCADES: OpenCV's */
+    const char  *ai_model;          /* MDVR_AI_MODEL: ONNX, or NULL */
+    const char  *ai_labels;         /* MDVR_AI_LABELS, or NULL */
+    const char  *ai_layout;         /* MDVR_AI_LAYOUT */
+    const char  *ai_size;           /* MDVR_AI_SIZE: "640x384" */
+    unsigned     ai_threshold;      /* MDVR_AI_THRESHOLD, per cent */
     unsigned     slots;             /* MDVR_WORKER_JOBS: jobs at a time */
     unsigned     lease_ms;          /* MDVR_WORKER_LEASE_MS */
     unsigned     retry_ms;          /* MDVR_WORKER_RETRY_MS: first delay */

@@ -21,7 +21,8 @@
  */
 #define MDVR_JOB_LIST(X)                                                  \
     X(INGEST,     "ingest",     1,  20,   900)                            \
-    X(TRANSCODE,  "transcode",  0,   5,  1800)
+    X(TRANSCODE,  "transcode",  0,   5,  1800)                            \
+    X(ANALYSE,    "analyse",    0,   3,   600)
 
 typedef enum {
 #define MDVR_JOB_ENUM(e, name, local, attempts, wall)  MDVR_JOB_##e,
