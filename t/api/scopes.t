@@ -186,6 +186,8 @@ $r = $api{S}->clone->request('PATCH', "/api/v1/devices/$object{B}{devices}", { n
 is $r->{status}, 200, '... writing too';
 is $t->value("select count(*) from mdvr.audit where action = 'tenant.act' and tenant_id = '$object{B}{tenants}'"), 1,
     '... which is written down there';
+$r = $api{S}->clone->request('POST', "/api/v1/alarms/$object{B}{alarms}/acknowledge", { note => 'seen' }, 'x-tenant-id' => $t->tenant('B'));
+is "$r->{status} $r->{json}{status}", '200 acknowledged', '... and alarms';
 note "$asked requests";
 
 $t->done;
