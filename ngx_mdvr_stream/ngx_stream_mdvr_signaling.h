@@ -352,7 +352,8 @@ typedef enum {
     NGX_MDVR_STORE_COMMAND,     /* what became of a command */
     NGX_MDVR_STORE_HEALTH,      /* V142 */
     NGX_MDVR_STORE_HELD,        /* asks for commands that waited */
-    NGX_MDVR_STORE_KNOCK,       /* never journaled */
+    NGX_MDVR_STORE_KNOCK,
+    NGX_MDVR_STORE_REFUSED,     /* a known device may not come in */
     NGX_MDVR_STORE_KINDS
 } ngx_mdvr_store_kind_e;
 

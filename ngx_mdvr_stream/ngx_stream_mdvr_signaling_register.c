@@ -33,6 +33,8 @@ static void ngx_mdvr_sig_reject(ngx_mdvr_link_t *link,
     const mdvr_message_t *m, int cause, const char *reason);
 static void ngx_mdvr_sig_knock(ngx_mdvr_link_t *link,
     const mdvr_message_t *m);
+static void ngx_mdvr_sig_refused(ngx_mdvr_link_t *link,
+    const ngx_mdvr_device_t *device, const char *reason);
 static ngx_uint_t ngx_mdvr_sig_imei(const ngx_mdvr_device_t *device,
     mdvr_str_t imei);
 static ngx_int_t ngx_mdvr_sig_take(ngx_mdvr_link_t *link,
@@ -80,6 +82,7 @@ ngx_mdvr_sig_v101(ngx_mdvr_link_t *link, const mdvr_message_t *m)
 
     if (device.suspended) {
         ngx_mdvr_refusal("suspended");
+        ngx_mdvr_sig_refused(link, &device, "suspended");
         ngx_mdvr_sig_reject(link, m, MDVR_CAUSE_UNKNOWN_SERIAL, "suspended");
         return NGX_OK;
     }
@@ -88,6 +91,7 @@ ngx_mdvr_sig_v101(ngx_mdvr_link_t *link, const mdvr_message_t *m)
         || mdvr_v101_parse(m, &loc, &v) != MDVR_OK)
     {
         ngx_mdvr_refusal("registration");
+        ngx_mdvr_sig_refused(link, &device, "malformed registration");
         ngx_mdvr_sig_reject(link, m, MDVR_CAUSE_MALFORMED,
                             "malformed registration");
         return NGX_OK;
@@ -95,6 +99,7 @@ ngx_mdvr_sig_v101(ngx_mdvr_link_t *link, const mdvr_message_t *m)
 
     if (!ngx_mdvr_sig_imei(&device, v.imei)) {
         ngx_mdvr_refusal("imei");
+        ngx_mdvr_sig_refused(link, &device, "wrong IMEI");
         ngx_mdvr_sig_reject(link, m, MDVR_CAUSE_UNKNOWN_SERIAL,
                             "wrong IMEI");
         return NGX_OK;
@@ -177,6 +182,30 @@ ngx_mdvr_sig_knock(ngx_mdvr_link_t *link, const mdvr_message_t *m)
 
     store = ngx_mdvr_store_new(NGX_MDVR_STORE_KNOCK, &nobody, &nobody, params,
                                2, NULL, 0, MDVR_STR(""));
+    if (store) {
+        ngx_mdvr_store_queue(store, NULL);
+    }
+}
+
+
+static void
+ngx_mdvr_sig_refused(ngx_mdvr_link_t *link, const ngx_mdvr_device_t *device,
+    const char *reason)
+{
+    u_char             id[NGX_MDVR_UUID_LEN];
+    ngx_str_t          params[4];
+    ngx_mdvr_store_t  *store;
+
+    params[0].data = id;
+    params[0].len = ngx_mdvr_uuid_print(id, &device->device_id) - id;
+    params[1] = ngx_mdvr_sig.core->node;
+    params[2] = link->connection->addr_text;
+    params[3].data = (u_char *) reason;
+    params[3].len = ngx_strlen(reason);
+
+    store = ngx_mdvr_store_new(NGX_MDVR_STORE_REFUSED, &device->device_id,
+                               &device->tenant_id, params, 4, NULL, 0,
+                               MDVR_STR(""));
     if (store) {
         ngx_mdvr_store_queue(store, NULL);
     }

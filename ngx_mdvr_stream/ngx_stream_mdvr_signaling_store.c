@@ -6,7 +6,7 @@
  *   alarm, V299        stored, then C100          journal, fsync, then C100
  *   online, offline    stored                     journal
  *   commands           stored                     journal
- *   health, knock      stored                     dropped, counted
+ *   health, knocks     stored                     dropped, counted
  *
  * An acknowledgement means stored.  Alarms of one link are stored one after
  * the other, so that an end never overtakes its start.  While the journal
@@ -111,7 +111,10 @@ static const ngx_mdvr_store_call_t  ngx_mdvr_store_calls[] = {
       " from mdvr.commands_held($1::uuid)", 1, 0, 0 },
 
     /* NGX_MDVR_STORE_KNOCK */
-    { "select mdvr.knock($1, $2)", 2, 0, 0 }
+    { "select mdvr.knock($1, $2)", 2, 0, 0 },
+
+    /* NGX_MDVR_STORE_REFUSED */
+    { "select mdvr.device_refused($1::uuid, $2, $3, $4)", 4, 0, 0 }
 };
 
 

@@ -154,6 +154,9 @@ like $imei->v101(imei => '860000000000041'), qr/,0,0,2,#$/, 'the wrong IMEI is r
 ok $imei->closed, 'and closed';
 like $t->device('WITH_IMEI')->v101(imei => '860000000000042'), qr/,0,1,1,#$/, 'the right one is accepted';
 
+ok eventually(sub { $t->value("select count(*) from mdvr.connection c join mdvr.device d on d.id = c.device_id
+    where d.serial = 'WITH_IMEI' and c.reason = 'refused: wrong IMEI'") == 1 }), 'the refusal is in the history';
+
 my $broken = $t->device('00007');
 $broken->send('V101', [ 'A0010', 1, 2 ]);
 like +($broken->expect('C100') // {})->{raw}, qr/,V101,\d{6} \d{6},0,0,1,#$/, 'a broken V101 is rejected with cause 1';
