@@ -77,6 +77,10 @@ $r = $api->post("$path/download", { path => '/b.h264' });
 is "$r->{status} $r->{json}{code}", '409 device_busy', 'live video is in the way';
 like $r->{json}{detail}, qr/live video of channel 1 \(sub\)/, '... and named';
 is $api->post("$path/download", { path => '/b.h264', force => \1 })->{status}, 202, 'unless it has to give way';
+$r = $api->post("$path/download", { path => '/ssyhdd/0/p1/2021-03-05/241-02-104340-104356-05p100.h264', force => \1 });
+is join(' ', @{ ($t->sql("select channel, mdvr.rfc3339(file_at), duration_s from mdvr.download where id = '$r->{json}{download_id}'"))[0] }),
+    '2 2021-03-05T02:43:40.000Z 16', 'what a file name tells is kept';
+is $api->post("$path/download", { path => '/2021-13-45/02-104340-104356.h264', force => \1 })->{status}, 202, '... or not';
 is $api->post("$path/download", { path => '' })->{status}, 422, 'a path is needed';
 is $api->post("$path/download", { path => '/x', from_byte => 9, to_byte => 3 })->{status}, 422, 'a part runs forward';
 
