@@ -18,6 +18,7 @@
 #include "mdvr/dc/text.h"
 #include "mdvr/dc/time.h"
 #include "mdvr/dc/write.h"
+#include "mdvr/domain/keys.h"
 
 
 #define NGX_HTTP_MDVR_API_DAY        86400
@@ -174,6 +175,7 @@ ngx_http_mdvr_api_list_device(ngx_http_mdvr_api_ctx_t *ctx,
     size_t                     lens[2];
     int64_t                    n;
     ngx_str_t                  s;
+    mdvr_buf_t                 b;
     const char                *argv[2];
     ngx_http_mdvr_api_list_t  *l = ctx->data;
 
@@ -211,9 +213,10 @@ ngx_http_mdvr_api_list_device(ngx_http_mdvr_api_ctx_t *ctx,
 
     /* whole minutes, so that "until now" is asked for once a minute */
 
-    l->key.len = ngx_sprintf(l->key.data, "mdvr:list:{%V}:%L:%L:%d:%d",
-                             &ctx->ids[0], l->from / 60, l->to / 60, l->type,
-                             l->channel) - l->key.data;
+    b = mdvr_buf(l->key.data, 160);
+    mdvr_key_list(&b, mdvr_str(ctx->ids[0].data, ctx->ids[0].len),
+                  l->from / 60, l->to / 60, l->type, l->channel);
+    l->key.len = b.len;
 
     argv[0] = "GET";
     lens[0] = 3;

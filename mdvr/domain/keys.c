@@ -102,6 +102,22 @@ mdvr_key_live(mdvr_buf_t *b, mdvr_str_t device, unsigned channel,
 
 
 void
+mdvr_key_list(mdvr_buf_t *b, mdvr_str_t device, int64_t from_min,
+    int64_t to_min, int type, int channel)
+{
+    mdvr_key_tagged(b, "mdvr:list:", device);
+    mdvr_buf_chr(b, ':');
+    mdvr_buf_i64(b, from_min);
+    mdvr_buf_chr(b, ':');
+    mdvr_buf_i64(b, to_min);
+    mdvr_buf_chr(b, ':');
+    mdvr_buf_i64(b, type);
+    mdvr_buf_chr(b, ':');
+    mdvr_buf_i64(b, channel);
+}
+
+
+void
 mdvr_key_node(mdvr_buf_t *b, mdvr_str_t node)
 {
     mdvr_buf_cstr(b, "mdvr:node:");

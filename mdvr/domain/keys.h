@@ -36,6 +36,13 @@ void mdvr_channel_event(mdvr_buf_t *b, mdvr_str_t tenant);
 void mdvr_key_live(mdvr_buf_t *b, mdvr_str_t device, unsigned channel,
     mdvr_str_t stream);
 
+/*
+ * string with EX: the recordings a device listed for whole minutes of unix
+ * time, of one type (-1: all) and one channel as the command names it
+ */
+void mdvr_key_list(mdvr_buf_t *b, mdvr_str_t device, int64_t from_min,
+    int64_t to_min, int type, int channel);
+
 /* string: the URL at which other nodes reach this one */
 void mdvr_key_node(mdvr_buf_t *b, mdvr_str_t node);
 

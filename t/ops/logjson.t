@@ -40,9 +40,10 @@ like $l[5]{msg}, qr/^broken \x{fffd}+ bytes and "quotes" \\ \x01$/, 'bytes that 
 my $pid;
 my $follow = sub {
     $pid = fork // die;
-    if (!$pid) { exec $program, '-f', "$dir/raw", "$dir/out" or POSIX::_exit(127) }
+    if (!$pid) { open STDOUT, '>', '/dev/null'; exec $program, '-f', "$dir/raw", "$dir/out" or POSIX::_exit(127) }
 };
-my $stop = sub { kill KILL => $pid; waitpid $pid, 0 };
+my $stop = sub { kill KILL => $pid; waitpid $pid, 0; undef $pid };
+END { my $status = $?; $stop->() if $pid; $? = $status }
 
 put("2026/01/31 08:15:35 [info] 1#1: begins");
 $follow->();
