@@ -33,6 +33,8 @@ wk_verdict_e wk_ingest(wk_task_t *t);
 wk_verdict_e wk_transcode(wk_task_t *t);
 wk_verdict_e wk_analyse(wk_task_t *t);
 void wk_analyse_give_up(wk_task_t *t, const char *reason);
+wk_verdict_e wk_notify(wk_task_t *t);
+void wk_notify_give_up(wk_task_t *t, const char *reason);
 void wk_media_give_up(wk_task_t *t, const char *reason);
 
 /* The media id of a job: its media_id, or its own id. */
@@ -51,6 +53,9 @@ void wk_ingest_sweep(const wk_conf_t *conf, wk_redis_t *redis,
 
 /* One look at everything that is due (worker/schedule.c); for a child. */
 void wk_schedule(void *data, wk_result_t *res);
+
+/* Turns events into notify jobs until it is old (worker/follow.c). */
+void wk_follow(void *data, wk_result_t *res);
 
 /* mdvr-worker analyse [-v] FILE... (worker/analyse.c) */
 int wk_analyse_files(const wk_conf_t *conf, int argc, char **argv);

@@ -8,7 +8,8 @@
  *
  * The supervisor never touches a file of a device, PostgreSQL or libav: it
  * keeps leases alive, sees children end, and decides between done, later and
- * never.  A second kind of child, one at a time, does the scheduled work.
+ * never.  Two more children, one of each at a time, do the scheduled work and
+ * turn events into notifications.
  */
 
 #include <errno.h>
@@ -19,10 +20,12 @@
 #include <unistd.h>
 
 #include "worker/handler.h"
+#include "worker/notify.h"
 #include "worker/sound.h"
 
 #define WK_STOP_MS      20000           /* for running jobs after SIGTERM */
 #define WK_SWEEP_MS     30000
+#define WK_FOLLOW_MS    1000            /* between two deaths of it */
 #define WK_BUSY_MS      50              /* pause while children run */
 #define WK_IDLE_MS      500             /* BLOCK while none does */
 #define WK_RETRY_MAX    600000
@@ -44,8 +47,9 @@ typedef struct {
     wk_queue_t        queue;
     wk_slot_t         slots[64];
     wk_child_t        schedule;
+    wk_child_t        follow;
     int64_t           next_beat, next_recover, next_promote, next_sweep,
-                      next_tick;
+                      next_tick, next_follow;
 } wk_main_t;
 
 typedef struct {
@@ -57,6 +61,7 @@ typedef struct {
 static volatile sig_atomic_t  wk_stop;
 
 const wk_handler_t  wk_handlers[MDVR_JOB_KINDS] = {
+    [MDVR_JOB_NOTIFY] =    { wk_notify,    wk_notify_give_up },
     [MDVR_JOB_INGEST] =    { wk_ingest,    wk_media_give_up },
     [MDVR_JOB_TRANSCODE] = { wk_transcode, wk_media_give_up },
     [MDVR_JOB_ANALYSE] =   { wk_analyse,   wk_analyse_give_up },
@@ -245,6 +250,13 @@ wk_reap(wk_main_t *m)
         wk_log(WK_WARN, "scheduled work failed", "code", res.code, "reason",
                res.reason, NULL);
     }
+
+    if (m->follow.pid && wk_child_poll(&m->follow, &res)
+        && res.verdict != WK_DONE)
+    {
+        wk_log(WK_WARN, "notifications are planned anew", "code", res.code,
+               "reason", res.reason, NULL);
+    }
 }
 
 
@@ -338,6 +350,11 @@ wk_chores(wk_main_t *m)
         wk_child_start(&m->schedule, m->conf, 300, wk_schedule,
                        (void *) m->conf);
     }
+
+    if (m->follow.pid == 0 && wk_due(&m->next_follow, now, WK_FOLLOW_MS)) {
+        wk_child_start(&m->follow, m->conf, 1200, wk_follow,
+                       (void *) m->conf);
+    }
 }
 
 
@@ -413,6 +430,7 @@ wk_main(const wk_conf_t *conf)
     }
 
     wk_child_kill(&m.schedule);
+    wk_child_kill(&m.follow);
     wk_redis_close(&m.redis);
     wk_log(WK_INFO, "worker stopped", NULL);
 
@@ -444,6 +462,10 @@ main(int argc, char **argv)
     if (argc > 1) {
         fprintf(stderr, "usage: mdvr-worker [sound | "
                 "jobs list|show|requeue|drop | analyse FILE...]\n");
+        return 2;
+    }
+
+    if (!wk_notify_conf_read()) {
         return 2;
     }
 

@@ -20,6 +20,7 @@
  * dead-letter list; wall_s ends one that hangs.  In order of priority.
  */
 #define MDVR_JOB_LIST(X)                                                  \
+    X(NOTIFY,     "notify",     0, 400,   900)                            \
     X(INGEST,     "ingest",     1,  20,   900)                            \
     X(TRANSCODE,  "transcode",  0,   5,  1800)                            \
     X(ANALYSE,    "analyse",    0,   3,   600)
@@ -47,7 +48,7 @@ mdvr_job_kind_e mdvr_job_kind(mdvr_str_t name);
 void mdvr_job_queue(mdvr_buf_t *b, mdvr_job_kind_e kind, mdvr_str_t node);
 
 /*
- * A file of a device, for both kinds.  Empty views and zeros are left out of
+ * A file of a device, for the kinds that have one.  Empty views and zeros are left out of
  * the document.
  */
 typedef struct {

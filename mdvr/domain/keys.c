@@ -159,3 +159,12 @@ mdvr_key_job(mdvr_buf_t *b, mdvr_str_t queue, const char *suffix)
     mdvr_key_tagged(b, "mdvr:job:", queue);
     mdvr_buf_cstr(b, suffix);
 }
+
+
+void
+mdvr_key_notify(mdvr_buf_t *b, mdvr_str_t service, const char *what)
+{
+    mdvr_key_tagged(b, "mdvr:notify:", service);
+    mdvr_buf_chr(b, ':');
+    mdvr_buf_cstr(b, what);
+}

@@ -58,6 +58,12 @@ void mdvr_key_rate(mdvr_buf_t *b, mdvr_str_t what, mdvr_str_t who);
  */
 void mdvr_key_job(mdvr_buf_t *b, mdvr_str_t queue, const char *suffix);
 
+/*
+ * mdvr:notify:{<service>}:<what>, the worker's own: service "fcm" or "apns";
+ * "token" (string), "failures" (counter), "open" (while it is left alone).
+ */
+void mdvr_key_notify(mdvr_buf_t *b, mdvr_str_t service, const char *what);
+
 /* hash of counters of finished jobs, read by /metrics */
 #define MDVR_KEY_JOB_STATS  "mdvr:jobstats"
 
