@@ -19,6 +19,7 @@
 #include "mdvr/dc/time.h"
 #include "mdvr/dc/write.h"
 #include "mdvr/domain/keys.h"
+#include "mdvr/domain/keys.h"
 
 
 #define NGX_HTTP_MDVR_API_DAY        86400
