@@ -9,6 +9,7 @@
 
 #include "ngx_mdvr_api/ngx_http_mdvr_api.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_command.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_evidence.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_files.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_hooks.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_identity.h"
@@ -345,6 +346,14 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
     { GET, "/alarms/{id}", MDVR_SCOPE_ALARM_READ, API_SIGN_URLS,
       "One alarm with its media and findings",
       .answer = &api_alarm, .sql = api_sql_alarm_get, .params = "id" },
+
+    { GET, "/alarms/{id}/evidence", MDVR_SCOPE_VIDEO_DOWNLOAD, 0,
+      "All that is known of an alarm as one signed package",
+      .media = "application/zip", .handler = ngx_http_mdvr_api_evidence },
+
+    { GET, "/evidence/keys", MDVR_SCOPE_ALARM_READ, API_LIST,
+      "Public keys that verify evidence packages, newest first",
+      .answer = &api_evidence_key, .sql = api_sql_evidence_keys },
 
     { POST, "/alarms/{id}/acknowledge", MDVR_SCOPE_ALARM_ACKNOWLEDGE,
       API_BODY_OPT|API_SIGN_URLS, "Acknowledge an alarm",

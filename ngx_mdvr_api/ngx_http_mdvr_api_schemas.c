@@ -586,6 +586,13 @@ SCHEMA(alarm, "Alarm", NULL,
     F_OBJ("media", REQ|LIST, &api_media),
     F_OBJ("findings", REQ|LIST, &api_finding))
 
+SCHEMA(evidence_key, "EvidenceKey", NULL,
+    F_STR("kid", REQ, 0, 0),
+    F_ENUM("alg", REQ, "Ed25519"),
+    F_STR("public_key", REQ, 0, 0),
+    F_STR("pem", REQ, 0, 0),
+    F_TIME("created_at", REQ))
+
 SCHEMA(acknowledge, "Acknowledge", "{\"note\":\"driver was called\"}",
     F_TEXT("note", NUL, 0, 2000))
 

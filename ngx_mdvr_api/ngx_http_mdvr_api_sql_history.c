@@ -82,7 +82,12 @@ const char  api_sql_command_get[] =
     " 'created_at', mdvr.rfc3339(m.created_at),"                              \
     " 'ready_at', mdvr.rfc3339(m.ready_at))"
 
-#define MEDIA_SEEN  " m.deleted_at is null and m.quarantined is null"
+/*
+ * What is quarantined belongs to no alarm and ends as failed with the reason: it
+ * is listed, and neither shown nor given away.
+ */
+
+#define MEDIA_SEEN  " m.deleted_at is null"
 
 const char  api_sql_media_list[] = API_PAGE(
     "select " MEDIA_JSON " as item,"
@@ -172,6 +177,19 @@ const char  api_sql_alarm_acknowledge[] =
     " from x where x.verdict = 'ok' or (x.verdict = 'conflict'"
     "  and mdvr.refuse('MD409', 'already_acknowledged',"
     "   'this alarm is acknowledged already'))";
+
+
+/* the bytes in front of the key: SubjectPublicKeyInfo of Ed25519, RFC 8410 */
+
+const char  api_sql_evidence_keys[] =
+    "select json_build_object('items', coalesce(json_agg(json_build_object("
+    " 'kid', k.kid, 'alg', 'Ed25519',"
+    " 'public_key', encode(k.public_key, 'base64'),"
+    " 'pem', E'-----BEGIN PUBLIC KEY-----\\n' || encode("
+    "   '\\x302a300506032b6570032100'::bytea || k.public_key, 'base64')"
+    "   || E'\\n-----END PUBLIC KEY-----\\n',"
+    " 'created_at', mdvr.rfc3339(k.created_at)) order by k.created_at desc),"
+    " '[]'::json), 'next_cursor', null)::text from mdvr.evidence_keys() k";
 
 
 /* --- events and audit ----------------------------------------------------------------------- */

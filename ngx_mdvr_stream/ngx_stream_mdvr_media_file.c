@@ -46,6 +46,7 @@ typedef struct {
     ngx_str_t                   job;
     ngx_str_t                   document;
     ngx_str_t                   queue;
+    ngx_str_t                   said;           /* another name than asked */
     unsigned                    snapshot:1;
     unsigned                    download:1;
     ngx_err_t                   err;
@@ -203,6 +204,68 @@ ngx_stream_mdvr_file_create(ngx_stream_mdvr_media_t *m, ngx_str_t *id,
 }
 
 
+static ngx_str_t
+ngx_stream_mdvr_file_base(const u_char *path, size_t len)
+{
+    size_t     i;
+    ngx_str_t  base;
+
+    for (i = len; i > 0 && path[i - 1] != '/' && path[i - 1] != '\\'; i--) {
+        /* void */
+    }
+
+    base.data = (u_char *) path + i;
+    base.len = len - i;
+
+    return base;
+}
+
+
+/*
+ * A device that sends another file than it was asked for says so in V103; then
+ * its name is kept, and the file is attached to no alarm.  Names that are not
+ * ASCII may have been converted and are not compared.
+ */
+
+static void
+ngx_stream_mdvr_file_said(ngx_stream_mdvr_file_t *file, const mdvr_str_t *name)
+{
+    size_t       i;
+    ngx_str_t    said, asked;
+    const char  *path;
+
+    path = ngx_stream_mdvr_file_word(file, "path");
+
+    if (path == NULL || name->len == 0) {
+        return;
+    }
+
+    said = ngx_stream_mdvr_file_base(name->p, name->len);
+    asked = ngx_stream_mdvr_file_base((u_char *) path, ngx_strlen(path));
+
+    for (i = 0; i < said.len; i++) {
+        if (said.data[i] < 0x20 || said.data[i] > 0x7e) {
+            return;
+        }
+    }
+
+    if (said.len == 0 || asked.len == 0
+        || (said.len == asked.len
+            && ngx_strncasecmp(said.data, asked.data, said.len) == 0))
+    {
+        return;
+    }
+
+    said.data = ngx_pnalloc(file->stage->pool, name->len);
+
+    if (said.data) {
+        ngx_memcpy(said.data, name->p, name->len);
+        said.len = name->len;
+        file->stage->said = said;
+    }
+}
+
+
 /*
  * What was asked for stands in the session's note: "download_id" or
  * "command_id" names the file, "base" and "from" say which bytes come.
@@ -268,6 +331,8 @@ ngx_stream_mdvr_file_open(ngx_stream_mdvr_media_t *m,
             file->safe = 0;                     /* it is gone: a gap follows */
         }
     }
+
+    ngx_stream_mdvr_file_said(file, &reg->file_name);
 
     if (reg->size > 0) {
         file->total = file->safe + reg->size;
@@ -604,7 +669,9 @@ ngx_stream_mdvr_file_document(ngx_stream_mdvr_media_t *m,
     job.alarm_id = mdvr_cstr(ngx_stream_mdvr_file_word(file, "alarm_id"));
     job.download_id = mdvr_cstr(ngx_stream_mdvr_file_word(file,
                                                           "download_id"));
-    job.source_path = mdvr_cstr(ngx_stream_mdvr_file_word(file, "path"));
+    job.source_path = stage->said.len
+                      ? mdvr_str(stage->said.data, stage->said.len)
+                      : mdvr_cstr(ngx_stream_mdvr_file_word(file, "path"));
     job.request_id = mdvr_cstr(ngx_stream_mdvr_file_word(file, "request_id"));
     job.traceparent = mdvr_cstr(ngx_stream_mdvr_file_word(file,
                                                           "traceparent"));

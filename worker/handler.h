@@ -35,6 +35,8 @@ wk_verdict_e wk_analyse(wk_task_t *t);
 void wk_analyse_give_up(wk_task_t *t, const char *reason);
 wk_verdict_e wk_notify(wk_task_t *t);
 void wk_notify_give_up(wk_task_t *t, const char *reason);
+wk_verdict_e wk_evidence(wk_task_t *t);
+void wk_evidence_give_up(wk_task_t *t, const char *reason);
 void wk_media_give_up(wk_task_t *t, const char *reason);
 
 /* The media id of a job: its media_id, or its own id. */
@@ -46,6 +48,9 @@ const char *wk_media_id(const wk_job_t *job);
  */
 void wk_media_key(char *key, size_t size, const char *tenant_id,
     const char *media_id, const char *name);
+
+/* SHA-256 of a file in hexadecimal (65 bytes) and its size. */
+bool wk_sha256(const char *path, char *hex, uint64_t *size_bytes);
 
 /* Puts documents of staged files back into the queue (worker/ingest.c). */
 void wk_ingest_sweep(const wk_conf_t *conf, wk_redis_t *redis,
@@ -59,6 +64,12 @@ void wk_follow(void *data, wk_result_t *res);
 
 /* mdvr-worker analyse [-v] FILE... (worker/analyse.c) */
 int wk_analyse_files(const wk_conf_t *conf, int argc, char **argv);
+
+/* Removes old packages; false: db->error or storage->error says why. */
+bool wk_evidence_expire(wk_db_t *db, wk_storage_t *storage);
+
+/* mdvr-worker evidence-key: the public keys, as PEM */
+int wk_evidence_keys(const wk_conf_t *conf);
 
 /* mdvr-worker jobs ... (worker/jobs.c); the exit status */
 int wk_jobs(const wk_conf_t *conf, int argc, char **argv);

@@ -85,7 +85,7 @@ wk_staged(const wk_task_t *t, char *path, size_t size)
 }
 
 
-static bool
+bool
 wk_sha256(const char *path, char *hex, uint64_t *size_bytes)
 {
     int              fd;
@@ -192,13 +192,30 @@ wk_ingest_known(wk_task_t *t, const char *tenant, bool *known)
 }
 
 
+/*
+ * An id that the document claims.  What is no UUID becomes one that nobody has:
+ * the claim is wrong, not absent.
+ */
+
+static const char *
+wk_ingest_claim(const wk_task_t *t, const char *name)
+{
+    const char  *id;
+
+    id = wk_job_str(t->job, name);
+
+    return *id == '\0' || wk_is_uuid(id)
+           ? id : "00000000-0000-0000-0000-000000000000";
+}
+
+
 static wk_verdict_e
 wk_ingest_row(wk_task_t *t, const char *tenant, const char *key,
     const char *sha, uint64_t size)
 {
-    char         bytes[24], at[24], channel[8];
+    char         bytes[24], at[24], channel[8], seconds[24];
     PGresult    *res;
-    const char  *v[12], *kind, *source;
+    const char  *v[14], *kind, *source, *why;
 
     snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long) size);
     snprintf(at, sizeof(at), "%lld", (long long) (wk_job_int(t->job, "at_ms")
@@ -212,7 +229,7 @@ wk_ingest_row(wk_task_t *t, const char *tenant, const char *key,
     v[0] = wk_media_id(t->job);
     v[1] = tenant;
     v[2] = wk_job_str(t->job, "device_id");
-    v[3] = wk_job_str(t->job, "alarm_id");
+    v[3] = wk_ingest_claim(t, "alarm_id");
     v[4] = channel;
     v[5] = *kind ? kind : "mp4";
     v[6] = *source ? source : "upload";
@@ -221,6 +238,11 @@ wk_ingest_row(wk_task_t *t, const char *tenant, const char *key,
     v[9] = bytes;
     v[10] = sha;
     v[11] = key;
+    v[12] = wk_ingest_claim(t, "download_id");
+    v[13] = seconds;
+
+    snprintf(seconds, sizeof(seconds), "%lld",
+             (long long) (wk_job_int(t->job, "duration_s") & 0xffffff));
 
     if (!wk_db_begin(&t->db, tenant)) {
         return wk_result(t->res, WK_RETRY, "database", "%s", t->db.error);
@@ -228,21 +250,31 @@ wk_ingest_row(wk_task_t *t, const char *tenant, const char *key,
 
     res = wk_db(&t->db,
                 "insert into mdvr.media as m (id, tenant_id, device_id, "
-                "alarm_id, channel, kind, source, source_path, at, status, "
-                "size_bytes, sha256, original_key, stored_bytes) "
-                "values ($1, $2, $3, nullif($4, '')::uuid, "
-                "nullif($5::smallint, 0), $6, $7, nullif($8, ''), "
-                "to_timestamp($9::float8 / 1000), 'processing', $10, "
-                "decode($11, 'hex'), $12, $10::bigint) "
+                "alarm_id, quarantined, channel, kind, source, source_path, "
+                "at, status, size_bytes, sha256, original_key, stored_bytes) "
+                "select $1, $2, $3::uuid, x.alarm_id, x.quarantined, "
+                "nullif($5::smallint, 0), $6, $7::text, nullif($8, ''), "
+                "to_timestamp($9::float8 / 1000), 'processing', $10::bigint, "
+                "decode($11, 'hex'), $12, $10::bigint "
+                "from mdvr.evidence_match($3::uuid, nullif($4, '')::uuid, "
+                "nullif($13, '')::uuid, $7::text, coalesce($8, ''), "
+                "to_timestamp($9::float8 / 1000), $14::real) x "
                 "on conflict (id) do update set status = 'processing', "
                 "size_bytes = excluded.size_bytes, sha256 = excluded.sha256, "
                 "original_key = excluded.original_key, "
                 "stored_bytes = excluded.stored_bytes, "
                 "failed_reason = null, updated_at = now() "
                 "where m.device_id = excluded.device_id "
-                "and m.status <> 'ready'", 12, v);
+                "and m.status <> 'ready' returning quarantined", 14, v);
     if (res == NULL) {
         return wk_result(t->res, WK_RETRY, "database", "%s", t->db.error);
+    }
+
+    why = PQntuples(res) ? wk_db_get(res, 0, 0) : NULL;
+
+    if (why) {
+        wk_log(WK_WARN, "file quarantined", "reason", why, "file",
+               wk_job_str(t->job, "source_path"), NULL);
     }
 
     PQclear(res);

@@ -3,8 +3,9 @@
  *
  *   mdvr-worker                    until SIGTERM; finishes what it has begun
  *   mdvr-worker jobs list|show|requeue|drop ...
-        fprintf(stderr, "usage: mdvr-worker [sound | "
-                "jobs list|show|requeue|drop | analyse FILE...]\n");
+ *   mdvr-worker sound              the encoder of the frame bus (sound.c)
+ *   mdvr-worker analyse FILE...    what the analysers find in files
+ *   mdvr-worker evidence-key       public keys of evidence packages
  *
  * The supervisor never touches a file of a device, PostgreSQL or libav: it
  * keeps leases alive, sees children end, and decides between done, later and
@@ -63,6 +64,7 @@ static volatile sig_atomic_t  wk_stop;
 const wk_handler_t  wk_handlers[MDVR_JOB_KINDS] = {
     [MDVR_JOB_NOTIFY] =    { wk_notify,    wk_notify_give_up },
     [MDVR_JOB_INGEST] =    { wk_ingest,    wk_media_give_up },
+    [MDVR_JOB_EVIDENCE] =  { wk_evidence,  wk_evidence_give_up },
     [MDVR_JOB_TRANSCODE] = { wk_transcode, wk_media_give_up },
     [MDVR_JOB_ANALYSE] =   { wk_analyse,   wk_analyse_give_up },
 };
@@ -459,9 +461,13 @@ main(int argc, char **argv)
         return wk_analyse_files(&conf, argc - 2, argv + 2);
     }
 
+    if (argc == 2 && strcmp(argv[1], "evidence-key") == 0) {
+        return wk_evidence_keys(&conf);
+    }
+
     if (argc > 1) {
-        fprintf(stderr, "usage: mdvr-worker [sound | "
-                "jobs list|show|requeue|drop | analyse FILE...]\n");
+        fprintf(stderr, "usage: mdvr-worker [sound | evidence-key | "
+                        "jobs list|show|requeue|drop | analyse FILE...]\n");
         return 2;
     }
 

@@ -574,6 +574,19 @@ wk_queue_add(wk_redis_t *r, mdvr_job_kind_e kind, const char *node,
 
 
 void
+wk_queue_media(wk_redis_t *r, mdvr_job_kind_e kind, int64_t ms)
+{
+    redisReply  *reply;
+
+    reply = wk_redis(r, "HINCRBY " MDVR_KEY_JOB_STATS " %s:media_ms %lld",
+                     mdvr_job_info(kind)->name, (long long) ms);
+    if (reply) {
+        freeReplyObject(reply);
+    }
+}
+
+
+void
 wk_queue_count(wk_queue_t *q, mdvr_job_kind_e kind, int64_t ms,
     const char *code)
 {

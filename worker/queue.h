@@ -71,6 +71,9 @@ bool wk_queue_add(wk_redis_t *r, mdvr_job_kind_e kind, const char *node,
 void wk_queue_count(wk_queue_t *q, mdvr_job_kind_e kind, int64_t ms,
     const char *code);
 
+/* Counts the length of what a run processed, for the speed factor. */
+void wk_queue_media(wk_redis_t *r, mdvr_job_kind_e kind, int64_t ms);
+
 /* Empty when the member is missing or no string. */
 const char *wk_job_str(const wk_job_t *job, const char *key);
 int64_t wk_job_int(const wk_job_t *job, const char *key);

@@ -160,6 +160,7 @@ wk_schedule(void *data, wk_result_t *res)
     size_t       i;
     wk_db_t      db;
     wk_redis_t   redis;
+    wk_storage_t storage;
 
     wk_db_init(&db, data);
     wk_redis_init(&redis, data);
@@ -178,6 +179,12 @@ wk_schedule(void *data, wk_result_t *res)
 
     if (db.c && !wk_schedule_storage(&db)) {
         wk_result(res, WK_RETRY, "storage", "%s", db.error);
+    }
+
+    wk_storage_init(&storage, data);
+
+    if (db.c && !wk_evidence_expire(&db, &storage)) {
+        wk_result(res, WK_RETRY, "storage", "evidence: %s", db.error);
     }
 
     wk_db_close(&db);

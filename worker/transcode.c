@@ -279,13 +279,16 @@ wk_item_ready(wk_task_t *t, wk_item_t *item)
     v[7] = bytes;
 
     if (!wk_item_publish(t, item->tenant,
-                         "update mdvr.media set status = 'ready', "
+                         "update mdvr.media set status = case "
+                         "when quarantined is null then 'ready' "
+                         "else 'failed' end, "
                          "playback_key = $2, thumbnail_key = $3, "
                          "duration_s = $4, "
                          "width_px = nullif($5::integer, 0), "
                          "height_px = nullif($6::integer, 0), codec = $7, "
                          "stored_bytes = size_bytes + $8::bigint, "
-                         "failed_reason = null, ready_at = now(), "
+                         "failed_reason = left('quarantined: ' "
+                         "|| quarantined, 500), ready_at = now(), "
                          "updated_at = now() where id = $1 "
                          "and status in ('processing', 'failed')", 8, v))
     {
@@ -361,6 +364,9 @@ wk_transcode(wk_task_t *t)
     }
 
     if (v == WK_DONE && !item.picture) {
+        wk_queue_media(&t->redis, t->job->kind,
+                       (int64_t) (item.m.duration_s * 1000));
+
         snprintf(frames, sizeof(frames), "%u", item.m.frames);
         wk_log(WK_INFO, "movie made", "form", item.m.form, "codec",
                item.m.codec, "frames", frames, "encoded",

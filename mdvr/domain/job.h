@@ -22,6 +22,7 @@
 #define MDVR_JOB_LIST(X)                                                  \
     X(NOTIFY,     "notify",     0, 400,   900)                            \
     X(INGEST,     "ingest",     1,  20,   900)                            \
+    X(EVIDENCE,   "evidence",   0,   3,   600)                            \
     X(TRANSCODE,  "transcode",  0,   5,  1800)                            \
     X(ANALYSE,    "analyse",    0,   3,   600)
 

@@ -139,10 +139,12 @@ fits($p->end, 'get', '/devices/{id}/recordings');
 fits($api->post("/alarms/$alarm/acknowledge"), 'post', '/alarms/{id}/acknowledge');
 fits($http->post('/auth/refresh', { refresh_token => $super->{login}{refresh_token} }), 'post', '/auth/refresh');
 
+$t->sql("select mdvr.evidence_key_put('0123456789abcdef', sha256('x'))");
+
 # ------------------------------------------------------------------- every GET
 
 for my $path (sort keys %{ $doc->{paths} }) {
-    next if !$doc->{paths}{$path}{get} || $path =~ m{stream$|hls|/docs$|/recordings$};
+    next if !$doc->{paths}{$path}{get} || $path =~ m{stream$|hls|/docs$|/recordings$|/evidence$};
     my ($kind) = $path =~ m{^/(.*?)/\{id\}};
     my $at = $path;
     $at =~ s/\{id\}/$id{$kind} \/\/ die $kind/e if defined $kind;

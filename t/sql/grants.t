@@ -92,7 +92,7 @@ is text_of(q{select string_agg(rolname, ' ') from pg_roles
 is $t->value(q{select count(*) from pg_auth_members m join pg_roles r on r.oid = m.member
     where r.rolname in ('mdvr_stream', 'mdvr_api', 'mdvr_worker', 'mdvr_definer')}), 0, 'or inherits anything';
 
-my %no_tenant = map { $_ => 1 } qw(migration tenant signing_key login_failure node pending_device schedule);
+my %no_tenant = map { $_ => 1 } qw(migration tenant signing_key login_failure node pending_device schedule evidence_key);
 is_deeply [ grep { !$no_tenant{$_} } map { $_->[0] } $t->sql(q{
     select c.relname from pg_class c
      where c.relnamespace = 'mdvr'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
