@@ -154,22 +154,6 @@ mdvr_key_rate(mdvr_buf_t *b, mdvr_str_t what, mdvr_str_t who)
 
 
 void
-mdvr_key_list(mdvr_buf_t *b, mdvr_str_t device, int64_t from_min,
-    int64_t to_min, int type, int channel)
-{
-    mdvr_key_tagged(b, "mdvr:list:", device);
-    mdvr_buf_chr(b, ':');
-    mdvr_buf_i64(b, from_min);
-    mdvr_buf_chr(b, ':');
-    mdvr_buf_i64(b, to_min);
-    mdvr_buf_chr(b, ':');
-    mdvr_buf_i64(b, type);
-    mdvr_buf_chr(b, ':');
-    mdvr_buf_i64(b, channel);
-}
-
-
-void
 mdvr_key_job(mdvr_buf_t *b, mdvr_str_t queue, const char *suffix)
 {
     mdvr_key_tagged(b, "mdvr:job:", queue);

@@ -51,11 +51,6 @@ void mdvr_key_idem(mdvr_buf_t *b, mdvr_str_t tenant, mdvr_str_t user,
     mdvr_str_t key);
 void mdvr_key_rate(mdvr_buf_t *b, mdvr_str_t what, mdvr_str_t who);
 
-/* mdvr:list:{<device>}:...: a list of the device's files, times in unix
- * minutes, type and channel as in C701 */
-void mdvr_key_list(mdvr_buf_t *b, mdvr_str_t device, int64_t from_min,
-    int64_t to_min, int type, int channel);
-
 /*
  * mdvr:job:{<queue>}<suffix>.  The queue is a job kind, or "<kind>@<node>"
  * for one that only that node can do (mdvr/domain/job.h).  Suffixes: "" the
