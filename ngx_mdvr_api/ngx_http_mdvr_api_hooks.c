@@ -10,6 +10,7 @@
  */
 
 
+#include "mdvr/domain/address.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_hooks.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_identity.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
@@ -28,74 +29,20 @@ typedef struct {
 } ngx_http_mdvr_api_resolve_t;
 
 
-static ngx_uint_t
-ngx_http_mdvr_api_public_v4(uint32_t a)
-{
-    static const struct {
-        uint32_t  net;
-        uint32_t  bits;
-    } closed[] = {
-        { 0x00000000,  8 },     /* this network */
-        { 0x0a000000,  8 },     /* private */
-        { 0x64400000, 10 },     /* carrier NAT */
-        { 0x7f000000,  8 },     /* loopback */
-        { 0xa9fe0000, 16 },     /* link local, cloud metadata */
-        { 0xac100000, 12 },     /* private */
-        { 0xc0000000, 24 },     /* protocol assignments */
-        { 0xc0000200, 24 },     /* documentation */
-        { 0xc0a80000, 16 },     /* private */
-        { 0xc6120000, 15 },     /* benchmarking */
-        { 0xc6336400, 24 },     /* documentation */
-        { 0xcb007100, 24 },     /* documentation */
-        { 0xe0000000,  3 }      /* multicast, reserved, broadcast */
-    };
-
-    ngx_uint_t  i;
-
-    for (i = 0; i < sizeof(closed) / sizeof(closed[0]); i++) {
-        if (((a ^ closed[i].net) >> (32 - closed[i].bits)) == 0) {
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
-
 ngx_uint_t
 ngx_http_mdvr_api_public_address(const struct sockaddr *sa)
 {
-    uint32_t        v4;
-    const u_char   *p;
-
     if (sa->sa_family == AF_INET) {
-        return ngx_http_mdvr_api_public_v4(
+        return mdvr_address_public4(
                     ntohl(((struct sockaddr_in *) sa)->sin_addr.s_addr));
     }
 
-    if (sa->sa_family != AF_INET6) {
-        return 0;
+    if (sa->sa_family == AF_INET6) {
+        return mdvr_address_public6(
+                    ((struct sockaddr_in6 *) sa)->sin6_addr.s6_addr);
     }
 
-    p = ((struct sockaddr_in6 *) sa)->sin6_addr.s6_addr;
-
-    /* mapped, compatible, NAT64 and 6to4 addresses are judged by the IPv4 one */
-
-    if (ngx_memcmp(p, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0
-        || ngx_memcmp(p, "\0\x64\xff\x9b\0\0\0\0\0\0\0\0", 12) == 0
-        || ngx_memcmp(p, "\0\0\0\0\0\0\0\0\0\0\0\0", 12) == 0)
-    {
-        v4 = ((uint32_t) p[12] << 24) | (p[13] << 16) | (p[14] << 8) | p[15];
-        return ngx_http_mdvr_api_public_v4(v4);
-    }
-
-    if (p[0] == 0x20 && p[1] == 0x02) {
-        v4 = ((uint32_t) p[2] << 24) | (p[3] << 16) | (p[4] << 8) | p[5];
-        return ngx_http_mdvr_api_public_v4(v4);
-    }
-
-    return (p[0] & 0xe0) == 0x20                    /* global unicast */
-           && !(p[0] == 0x20 && p[1] == 0x01 && p[2] == 0x0d && p[3] == 0xb8);
+    return 0;
 }
 
 
