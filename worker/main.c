@@ -27,6 +27,8 @@
 #define WK_STOP_MS      20000           /* for running jobs after SIGTERM */
 #define WK_SWEEP_MS     30000
 #define WK_FOLLOW_MS    1000            /* between two deaths of it */
+#define WK_LIGHT        4               /* notify jobs at a time, beside the
+                                           others: they only wait */
 #define WK_BUSY_MS      50              /* pause while children run */
 #define WK_IDLE_MS      500             /* BLOCK while none does */
 #define WK_RETRY_MAX    600000
@@ -46,7 +48,7 @@ typedef struct {
     const wk_conf_t  *conf;
     wk_redis_t        redis;
     wk_queue_t        queue;
-    wk_slot_t         slots[64];
+    wk_slot_t         slots[64 + WK_LIGHT];
     wk_child_t        schedule;
     wk_child_t        follow;
     int64_t           next_beat, next_recover, next_promote, next_sweep,
@@ -215,7 +217,7 @@ wk_reap(wk_main_t *m)
     wk_slot_t    *slot;
     wk_result_t   res;
 
-    for (i = 0; i < m->conf->slots; i++) {
+    for (i = 0; i < m->conf->slots + WK_LIGHT; i++) {
         slot = &m->slots[i];
 
         if (slot->child.pid && wk_child_poll(&slot->child, &res)) {
@@ -262,21 +264,56 @@ wk_reap(wk_main_t *m)
 }
 
 
+/* Kinds of which one more may run now, as bits. */
+
+static unsigned
+wk_room(wk_main_t *m)
+{
+    unsigned  i, light, heavy, kinds;
+
+    light = 0;
+    heavy = 0;
+
+    for (i = 0; i < m->conf->slots + WK_LIGHT; i++) {
+        if (m->slots[i].child.pid || m->slots[i].ended) {
+            if (m->slots[i].job.kind == MDVR_JOB_NOTIFY) {
+                light++;
+
+            } else {
+                heavy++;
+            }
+        }
+    }
+
+    kinds = light < WK_LIGHT ? 1u << MDVR_JOB_NOTIFY : 0;
+
+    if (heavy < m->conf->slots) {
+        kinds |= ((1u << MDVR_JOB_KINDS) - 1) & ~(1u << MDVR_JOB_NOTIFY);
+    }
+
+    return kinds;
+}
+
+
 static void
 wk_fill(wk_main_t *m, bool idle)
 {
-    unsigned    i;
+    unsigned    i, kinds;
     wk_job_t    job;
     wk_slot_t  *slot;
 
-    for (i = 0; i < m->conf->slots; i++) {
+    for (i = 0; i < m->conf->slots + WK_LIGHT; i++) {
         slot = &m->slots[i];
 
         if (slot->child.pid || slot->ended) {
             continue;
         }
 
-        if (!wk_queue_take(&m->queue, &job, idle ? WK_IDLE_MS : 0)) {
+        kinds = wk_room(m);
+
+        if (kinds == 0
+            || !wk_queue_take(&m->queue, &job, kinds, idle ? WK_IDLE_MS : 0))
+        {
             return;
         }
 
@@ -322,7 +359,7 @@ wk_chores(wk_main_t *m)
     now = wk_clock_ms();
 
     if (wk_due(&m->next_beat, now, m->conf->lease_ms / 3)) {
-        for (i = 0; i < m->conf->slots; i++) {
+        for (i = 0; i < m->conf->slots + WK_LIGHT; i++) {
             if (m->slots[i].child.pid || m->slots[i].ended) {
                 wk_queue_beat(&m->queue, &m->slots[i].job);
             }
@@ -365,7 +402,7 @@ wk_running(wk_main_t *m)
 {
     unsigned  i, n;
 
-    for (i = 0, n = 0; i < m->conf->slots; i++) {
+    for (i = 0, n = 0; i < m->conf->slots + WK_LIGHT; i++) {
         n += m->slots[i].child.pid || m->slots[i].ended;
     }
 
@@ -416,9 +453,7 @@ wk_main(const wk_conf_t *conf)
             continue;
         }
 
-        if (running < conf->slots) {
-            wk_fill(&m, running == 0);
-        }
+        wk_fill(&m, running == 0);
 
         if (running || m.schedule.pid || !m.redis.up) {
             usleep(WK_BUSY_MS * 1000);
@@ -427,7 +462,7 @@ wk_main(const wk_conf_t *conf)
 
     /* what is not finished is taken over by another when its lease ends */
 
-    for (i = 0; i < conf->slots; i++) {
+    for (i = 0; i < conf->slots + WK_LIGHT; i++) {
         wk_child_kill(&m.slots[i].child);
     }
 

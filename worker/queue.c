@@ -177,9 +177,9 @@ wk_queue_push(wk_queue_t *q, const wk_job_t *job)
 
 
 bool
-wk_queue_take(wk_queue_t *q, wk_job_t *job, int block_ms)
+wk_queue_take(wk_queue_t *q, wk_job_t *job, unsigned kinds, int block_ms)
 {
-    int           argc;
+    int           argc, had;
     char          keys[MDVR_JOB_KINDS][MDVR_KEY_MAX], name[96], wait[16];
     size_t        n;
     unsigned      i, k, best;
@@ -188,15 +188,18 @@ wk_queue_take(wk_queue_t *q, wk_job_t *job, int block_ms)
     wk_job_t      got;
 
     for ( ;; ) {
-        if (q->waiting) {
-            best = 0;
+        best = q->waiting;
 
-            for (i = 1; i < q->waiting; i++) {
-                if (q->backlog[i].kind < q->backlog[best].kind) {
-                    best = i;
-                }
+        for (i = 0; i < q->waiting; i++) {
+            if (kinds & 1u << q->backlog[i].kind
+                && (best == q->waiting
+                    || q->backlog[i].kind < q->backlog[best].kind))
+            {
+                best = i;
             }
+        }
 
+        if (best < q->waiting) {
             *job = q->backlog[best];
             q->backlog[best] = q->backlog[--q->waiting];
             return true;
@@ -211,9 +214,15 @@ wk_queue_take(wk_queue_t *q, wk_job_t *job, int block_ms)
             wk_queue_key(keys[i], name, "");
         }
 
+        had = (int) q->waiting;
+
         /* one by one in order of priority, then all together and waiting */
 
         for (k = 0; k < MDVR_JOB_KINDS + (block_ms ? 1 : 0); k++) {
+            if (k < MDVR_JOB_KINDS && !(kinds & 1u << k)) {
+                continue;
+            }
+
             argc = 0;
             argv[argc++] = "XREADGROUP";
             argv[argc++] = "GROUP";
@@ -234,11 +243,15 @@ wk_queue_take(wk_queue_t *q, wk_job_t *job, int block_ms)
                 argv[argc++] = "STREAMS";
 
                 for (i = 0; i < MDVR_JOB_KINDS; i++) {
-                    argv[argc++] = keys[i];
+                    if (kinds & 1u << i) {
+                        argv[argc++] = keys[i];
+                    }
                 }
 
                 for (i = 0; i < MDVR_JOB_KINDS; i++) {
-                    argv[argc++] = ">";
+                    if (kinds & 1u << i) {
+                        argv[argc++] = ">";
+                    }
                 }
             }
 
@@ -267,12 +280,12 @@ wk_queue_take(wk_queue_t *q, wk_job_t *job, int block_ms)
 
             freeReplyObject(reply);
 
-            if (q->waiting) {
+            if ((int) q->waiting > had) {
                 break;
             }
         }
 
-        if (q->waiting == 0) {
+        if ((int) q->waiting == had) {
             return false;
         }
     }
@@ -398,7 +411,7 @@ wk_queue_recover(wk_queue_t *q)
         wk_queue_key(key, name, "");
         wk_queue_forget(q, key);
 
-        if (q->waiting >= WK_BACKLOG / 2) {
+        if (q->waiting >= WK_BACKLOG / 4) {
             return;
         }
 

@@ -19,7 +19,7 @@
 #include "mdvr/domain/job.h"
 #include "worker/redis.h"
 
-#define WK_BACKLOG  8
+#define WK_BACKLOG  16
 
 typedef struct {
     mdvr_job_kind_e  kind;
@@ -41,11 +41,12 @@ typedef struct {
 void wk_queue_init(wk_queue_t *q, const wk_conf_t *conf, wk_redis_t *redis);
 
 /*
- * The next job by priority; waits up to `block_ms` (0: does not wait) when
- * there is none.  False: none, or Redis is away.  The job is the caller's
+ * The next job by priority, of the kinds whose bits are set (1 << kind, at
+ * least one); waits up to `block_ms` (0: does not wait) when there is none.  False: none, or Redis is away.  The job is the caller's
  * until one of the three ends below, which free its document.
  */
-bool wk_queue_take(wk_queue_t *q, wk_job_t *job, int block_ms);
+bool wk_queue_take(wk_queue_t *q, wk_job_t *job, unsigned kinds,
+    int block_ms);
 
 /* Renews the lease of a running job (and of the backlog with job NULL). */
 void wk_queue_beat(wk_queue_t *q, const wk_job_t *job);

@@ -5,12 +5,13 @@ use v5.30;
 use lib 't/lib';
 use MDVR::Test;
 use MDVR::Push;
+use POSIX ();
 
 plan skip_all => 'mdvr-worker is not built' unless -x 'build/bin/mdvr-worker';
 my $t = MDVR::Test->new;
 my $p = MDVR::Push->new($t);
 my %env = ($p->env, MDVR_WORKER_RETRY_MS => 50, MDVR_WORKER_LEASE_MS => 1000, MDVR_WORKER_TICK_MS => 500,
-    MDVR_NOTIFY_BREAKER_S => 1, MDVR_STATE_DIR => $t->dir);
+    MDVR_NOTIFY_BREAKER_S => 1, MDVR_WORKER_JOBS => 1, MDVR_STATE_DIR => $t->dir);
 my $tenant = $t->tenant('A');
 my $dev = $t->add_device('00007');
 my $other = $t->add_device('00008');
@@ -117,6 +118,24 @@ soon { fcm($sub) == 2 } 'another input is another alarm';
 $t->sql("update mdvr.alarm_push set at = at - interval '6 minutes'");
 my $later = alarm_of($dev);
 soon { fcm($later) == 2 } 'after a while it is news again';
+
+# --- a worker that is busy
+
+my $holds = fork // die $!;
+if ($holds == 0) {
+    eval { $t->sql('do $$ begin lock table mdvr.media in access exclusive mode; perform pg_sleep(4); end $$') };
+    POSIX::_exit(0);
+}
+ok eventually(sub { $t->value("select count(*) from pg_locks where relation = 'mdvr.media'::regclass and mode = 'AccessExclusiveLock'") }, 5),
+    'PostgreSQL keeps media jobs waiting';
+my $film = '01a00000-0000-7000-8000-00000000000';
+$t->redis('XADD', 'mdvr:job:{transcode}', '*', 'job', JSON::PP->new->encode({ id => "$film$_", media_id => "$film$_", kind => 'transcode',
+    tenant_id => $tenant })) for 1 .. 3;
+ok eventually(sub { $t->value("select count(*) from pg_stat_activity where wait_event_type = 'Lock'") }, 5), 'they have all slots';
+my $pressing = alarm_of($dev, sub => 'busy');
+soon { fcm($pressing) == 2 } 'an alarm does not wait for them', 1;
+is waitpid($holds, POSIX::WNOHANG()), 0, 'they wait themselves';
+waitpid $holds, 0;
 
 # --- preferences
 
