@@ -88,7 +88,13 @@ sub as_user {
 }
 
 sub db_user  { $> == 0 ? 'postgres' : scalar getpwuid $> }
-sub svc_user { $> == 0 ? 'www-data' : scalar getpwuid $> }
+
+# www-data, unless it cannot read this tree (a clone below /root): then root
+sub svc_user {
+    state $user = $> != 0 ? scalar getpwuid $>
+        : system(as_user('www-data', 'test', '-x', "$TOP/.")) == 0 ? 'www-data' : 'root';
+    return $user;
+}
 
 # A TCP port of 127.0.0.1 that no other test uses: its lock file is held until
 # this process ends.  Below the range that the kernel gives to clients.
