@@ -24,14 +24,17 @@
 /* covered */
 #define WK_COVER_FLAT   0.6
 #define WK_COVER_EDGE   0.02
+#define WK_COVER_MOST   0.84            /* flat: covered, whatever the rest */
 
 /* blurred */
-#define WK_BLUR_EDGE    0.03
-#define WK_BLUR_SHARP   28.0            /* see wk_measure_t.sharp */
+#define WK_BLUR_EDGE    0.02
+#define WK_BLUR_SHARP   24.0            /* see wk_measure_t.sharp */
 
 /* frozen */
-#define WK_FROZEN_DIFF  1.5             /* of the block that changed most */
-#define WK_FROZEN_S     3.0
+#define WK_FROZEN_DIFF  0.9             /* change of a pixel, mean of all */
+#define WK_FROZEN_STEP  1.6             /* the encoder's own, at most */
+#define WK_FROZEN_MOST  5.0             /* of the block that changed most */
+#define WK_FROZEN_S     2.9
 
 /* moved */
 #define WK_SAME         0.50            /* correlation of one view */
@@ -46,7 +49,8 @@ typedef struct {
     double   edge;              /* share of pixels with a steep gradient */
     double   flat;              /* share of blocks without any contrast */
     double   sharp;             /* steepest steps against contrast, 0..100 */
-    double   diff;              /* largest mean change of a block */
+    double   diff;              /* mean change of a pixel */
+    double   most;              /* of the block that changed most */
     double   moving;            /* share of blocks that changed */
     float    box[4];            /* around them */
     float    thumb[WK_THUMB_W * WK_THUMB_H];
@@ -227,7 +231,8 @@ wk_measure_change(wk_measure_t *m, const uint8_t *p, const uint8_t *prev,
             }
 
             diff = (double) sum / (WK_BLOCK * WK_BLOCK);
-            m->diff = diff > m->diff ? diff : m->diff;
+            m->diff += diff;
+            m->most = diff > m->most ? diff : m->most;
             nb++;
 
             if (diff > WK_MOTION_DIFF) {
@@ -248,6 +253,7 @@ wk_measure_change(wk_measure_t *m, const uint8_t *p, const uint8_t *prev,
     }
 
     m->moving /= nb ? nb : 1;
+    m->diff /= nb ? nb : 1;
 }
 
 
@@ -272,8 +278,10 @@ wk_measure(const wk_samples_t *s)
         m->black = m->mean < WK_BLACK_MEAN && m->sd < WK_BLACK_SD;
         m->blurred = !m->black && m->edge < WK_BLUR_EDGE
                      && m->flat < 1 && m->sharp < WK_BLUR_SHARP;
-        m->covered = !m->black && !m->blurred && m->flat > WK_COVER_FLAT
-                     && m->edge < WK_COVER_EDGE;
+        m->covered = !m->black && !m->blurred
+                     && (m->flat > WK_COVER_MOST
+                         || (m->flat > WK_COVER_FLAT
+                             && m->edge < WK_COVER_EDGE));
     }
 
     return list;
@@ -290,9 +298,9 @@ wk_camera_print(const wk_samples_t *s)
 
     for (i = 0; m && i < s->n; i++) {
         printf("# at=%.2f mean=%.0f sd=%.1f edge=%.4f flat=%.2f sharp=%.1f "
-               "diff=%.2f moving=%.3f alike=%.2f\n", s->list[i].at_s,
+               "diff=%.2f most=%.2f moving=%.3f alike=%.2f\n", s->list[i].at_s,
                m[i].mean, m[i].sd, m[i].edge, m[i].flat, m[i].sharp,
-               m[i].diff, m[i].moving, wk_measure_alike(&m[0], &m[i]));
+               m[i].diff, m[i].most, m[i].moving, wk_measure_alike(&m[0], &m[i]));
     }
 
     free(m);
@@ -347,25 +355,31 @@ wk_camera_moved(wk_look_t *look, const wk_measure_t *m, unsigned n)
 static void
 wk_camera_frozen(wk_look_t *look, const wk_measure_t *m, unsigned n)
 {
+    double               sum;
     unsigned             i, from;
     const wk_samples_t  *s;
 
     s = look->samples;
     from = 0;
+    sum = 0;
 
     for (i = 1; i <= n; i++) {
-        if (i < n && m[i].diff < WK_FROZEN_DIFF && !m[i].black
-            && !m[i].covered)
+        if (i < n && m[i].diff < WK_FROZEN_STEP
+            && m[i].most < WK_FROZEN_MOST && !m[i].black && !m[i].covered)
         {
+            sum += m[i].diff;
             continue;
         }
 
-        if (s->list[i - 1].at_s - s->list[from].at_s >= WK_FROZEN_S) {
+        if (sum < WK_FROZEN_DIFF * (i - 1 - from)
+            && s->list[i - 1].at_s - s->list[from].at_s >= WK_FROZEN_S)
+        {
             wk_found(look, "camera_frozen",
                      from == 0 && i == n ? 0.7 : 0.9, from, NULL);
         }
 
         from = i;
+        sum = 0;
     }
 }
 
