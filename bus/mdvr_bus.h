@@ -286,7 +286,8 @@ mdvr_rc_t mdvr_bus_deadline(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
  * `due` is called (outside the mutex) for each session without an owner that
  * this call ended (info->state is ENDING: send the device its stop command),
  * or that lost its connection and should be started again (STARTING: send it
- * its start command; info->restarts counts it).
+ * its start command; info->restarts counts it).  Each is reported once, to
+ * whoever sweeps: a process that cannot talk to devices does not.
  */
 #define MDVR_BUS_LINGER_MS  5000
 #define MDVR_BUS_RESTART_MS 5000    /* after an owner died */

@@ -842,8 +842,6 @@ tick(int64_t now)
 {
     conn_t  *c;
 
-    mdvr_bus_sweep(app.world.bus, now, NULL, NULL);
-
     for (unsigned i = 0; i < app.n_conns; i++) {
         c = app.conns[i];
 
