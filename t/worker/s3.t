@@ -10,6 +10,8 @@ use MDVR::S3;
 use Digest::MD5 qw(md5_hex);
 use Digest::SHA qw(sha256_hex);
 use File::Path qw(make_path);
+use IO::Select;
+use IO::Socket::INET;
 
 plan skip_all => 'mdvr-worker is not built' unless -x 'build/bin/mdvr-worker';
 plan skip_all => MDVR::S3::missing() if MDVR::S3::missing();
@@ -127,5 +129,24 @@ is row($id), undef, "while S3 hangs nothing is shown";
 kill CONT => $proxy;
 is status($id, 30), 'ready', 'and then it is stored';
 
+# Encryption is asked for, and the header is signed: what goes over the wire.
 $t->daemon_stop($worker, 'TERM');
+my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5) or die $!;
+$worker = $t->daemon('mdvr-worker', { %env, MDVR_S3_ENDPOINT => 'http://127.0.0.1:' . $listen->sockport, MDVR_S3_ENCRYPTION => 'aws:kms',
+    MDVR_S3_KMS_KEY => 'key-1' });
+stage($raw);
+my $head = '';
+while ($head !~ /^PUT/ && IO::Select->new($listen)->can_read(20) && (my $c = $listen->accept)) {
+    local $/ = "\r\n\r\n";
+    $head = <$c> // '';
+    print $c "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+}
+like $head, qr{^PUT /mdvr/fleet/one/$tenant/\S+/original\.bin HTTP/1\.1}, 'an object is stored';
+like $head, qr/^x-amz-server-side-encryption: aws:kms\r$/m, 'encrypted';
+like $head, qr/^x-amz-server-side-encryption-aws-kms-key-id: key-1\r$/m, 'with the key of the settings';
+like $head, qr/SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-server-side-encryption;x-amz-server-side-encryption-aws-kms-key-id,/,
+    'and both headers are signed';
+close $listen;
+
+$t->daemon_stop($worker);
 $t->done;
