@@ -295,6 +295,7 @@ ngx_mdvr_http_send(ngx_http_request_t *r, ngx_uint_t status, const char *type,
     ngx_chain_t       out;
 
     static ngx_str_t  no_store = ngx_string("no-store");
+    static ngx_str_t  sniff = ngx_string("nosniff");
 
     rc = ngx_http_discard_request_body(r);
     if (rc != NGX_OK) {
@@ -320,6 +321,12 @@ ngx_mdvr_http_send(ngx_http_request_t *r, ngx_uint_t status, const char *type,
 
     if (!ngx_mdvr_http_has(r, "Cache-Control")
         && ngx_mdvr_http_header(r, "Cache-Control", &no_store) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (!ngx_mdvr_http_has(r, "X-Content-Type-Options")
+        && ngx_mdvr_http_header(r, "X-Content-Type-Options", &sniff) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
