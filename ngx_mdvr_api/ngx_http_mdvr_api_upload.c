@@ -53,6 +53,13 @@ ngx_http_mdvr_api_firmware_post(ngx_http_mdvr_api_ctx_t *ctx)
         return;
     }
 
+    if (ngx_http_mdvr_api_arg(ctx, "name")->data[0] == '.') {
+        /* "." and ".." are folders, and hidden files are nobody's firmware */
+        ngx_http_mdvr_api_invalid_field(ctx, "invalid_value", "name",
+                                        "must not begin with a dot");
+        return;
+    }
+
     if (ngx_http_mdvr_api_conf(ctx)->objects.len == 0) {
         ngx_http_mdvr_api_problem(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
                                   "unavailable",
