@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "worker/handler.h"
+#include "worker/hls.h"
 #include "worker/movie.h"
 
 #define WK_THUMB_WIDTH  640
@@ -27,7 +28,8 @@ typedef struct {
     bool         finished;              /* ready or deleted */
 
     char         movie_file[PATH_MAX], thumb_file[PATH_MAX];
-    char         movie_key[256], thumb_key[256];
+    char         hls_dir[PATH_MAX];
+    char         movie_key[256], thumb_key[256], hls_key[256];
     bool         thumb;
     uint64_t     bytes;                 /* of what was made */
     wk_movie_t   m;
@@ -180,6 +182,53 @@ wk_item_make(wk_task_t *t, wk_item_t *item)
 }
 
 
+/*
+ * The movie as HLS.  It plays without as well, so what goes wrong here is
+ * logged and no reason to try again.
+ */
+
+static void
+wk_item_hls(wk_task_t *t, wk_item_t *item)
+{
+    char         list[PATH_MAX + 16], media[PATH_MAX + 16], key[256],
+                 error[200];
+    uint64_t     n, bytes;
+    const char  *id;
+
+    id = wk_media_id(t->job);
+    snprintf(list, sizeof(list), "%s/index.m3u8", item->hls_dir);
+    snprintf(media, sizeof(media), "%s/media.mp4", item->hls_dir);
+    wk_media_key(key, sizeof(key), item->tenant, id, "hls/media.mp4");
+
+    if (mkdir(item->hls_dir, 0700) < 0) {
+        snprintf(error, sizeof(error), "no temporary directory");
+
+    } else if (wk_hls_make(item->movie_file, list, error, sizeof(error))
+               == MDVR_OK)
+    {
+        if (wk_storage_put(&t->storage, key, media, &bytes)) {
+            wk_media_key(key, sizeof(key), item->tenant, id,
+                         "hls/index.m3u8");
+
+            if (wk_storage_put(&t->storage, key, list, &n)) {
+                snprintf(item->hls_key, sizeof(item->hls_key), "%s", key);
+                item->bytes += bytes + n;
+            }
+        }
+
+        snprintf(error, sizeof(error), "%.199s", t->storage.error);
+    }
+
+    if (item->hls_key[0] == '\0') {
+        wk_log(WK_WARN, "no HLS of a movie", "error", error, NULL);
+    }
+
+    unlink(list);
+    unlink(media);
+    rmdir(item->hls_dir);
+}
+
+
 static wk_verdict_e
 wk_item_store(wk_task_t *t, wk_item_t *item)
 {
@@ -212,6 +261,7 @@ wk_item_store(wk_task_t *t, wk_item_t *item)
     }
 
     item->bytes += n;
+    wk_item_hls(t, item);
 
     return WK_DONE;
 }
@@ -262,7 +312,7 @@ static wk_verdict_e
 wk_item_ready(wk_task_t *t, wk_item_t *item)
 {
     char         duration[32], width[16], height[16], bytes[24];
-    const char  *v[8];
+    const char  *v[9];
 
     snprintf(duration, sizeof(duration), "%.3f", item->m.duration_s);
     snprintf(width, sizeof(width), "%u", item->m.width);
@@ -277,12 +327,14 @@ wk_item_ready(wk_task_t *t, wk_item_t *item)
     v[5] = height;
     v[6] = item->m.codec;
     v[7] = bytes;
+    v[8] = item->hls_key[0] ? item->hls_key : NULL;
 
     if (!wk_item_publish(t, item->tenant,
                          "update mdvr.media set status = case "
                          "when quarantined is null then 'ready' "
                          "else 'failed' end, "
                          "playback_key = $2, thumbnail_key = $3, "
+                         "hls_key = $9, "
                          "duration_s = $4, "
                          "width_px = nullif($5::integer, 0), "
                          "height_px = nullif($6::integer, 0), codec = $7, "
@@ -290,7 +342,7 @@ wk_item_ready(wk_task_t *t, wk_item_t *item)
                          "failed_reason = left('quarantined: ' "
                          "|| quarantined, 500), ready_at = now(), "
                          "updated_at = now() where id = $1 "
-                         "and status in ('processing', 'failed')", 8, v))
+                         "and status in ('processing', 'failed')", 9, v))
     {
         return wk_result(t->res, WK_RETRY, "database", "%s", t->db.error);
     }
@@ -342,6 +394,8 @@ wk_transcode(wk_task_t *t)
     snprintf(item.movie_file, sizeof(item.movie_file), "%s/mdvr-%s.mp4",
              t->conf->tmp, id);
     snprintf(item.thumb_file, sizeof(item.thumb_file), "%s/mdvr-%s.jpg",
+             t->conf->tmp, id);
+    snprintf(item.hls_dir, sizeof(item.hls_dir), "%s/mdvr-%s.hls",
              t->conf->tmp, id);
 
     v = wk_item_read(t, &item);

@@ -87,6 +87,14 @@ my $p = MDVR::Files::probe("$dir/movie.mp4");
 is_deeply [ @{$p}{qw(width height frames codec)} ], [ 1280, 720, 375, 'h264' ], 'and plays: every picture is there';
 my $thumb = $t->http->request('GET', $item->{thumbnail_url});
 like $thumb->{body}, qr/^\xff\xd8\xff/, 'with a thumbnail';
+my $hls = $api->get("/media/$item->{id}/hls/index.m3u8");
+is $hls->{status}, 307, 'it is stored as HLS, too';
+my $list_url = $hls->{headers}{location};
+my $playlist = $t->http->request('GET', $list_url)->{body};
+like $playlist, qr/#EXT-X-MAP:URI="media\.mp4",BYTERANGE=.*#EXT-X-ENDLIST/s, 'one playlist of byte ranges';
+$p = MDVR::Files::probe($n->url . $list_url);
+is_deeply [ @{$p}{qw(width frames)} ], [ 1280, 375 ], 'that plays every picture';
+is $t->http->request('GET', $list_url =~ s{hls/index\.m3u8}{original.bin}r)->{status}, 403, 'and opens nothing else';
 cmp_ok $n->metrics('mdvr_transcode_speed_factor'), '>', 0, 'the speed of the work is measured';
 is $n->metrics('mdvr_job_queue_depth{kind="evidence"}'), 0, 'the queues are, too';
 
