@@ -13,6 +13,7 @@
  */
 
 #include <string.h>
+#include <time.h>
 
 #include "bus/mdvr_bus_layout.h"
 
@@ -172,6 +173,7 @@ mdvr_bus_commit(mdvr_bus_t *bus, mdvr_bus_ref_t ref, unsigned ring,
     uint8_t          *data;
     int64_t           now_ms;
     uint64_t          size, room;
+    struct timespec   now;
     mdvr_bus_slot_t  *slot = mdvr_bus_slot(bus, ref);
     mdvr_bus_ring_t  *r;
 
@@ -208,7 +210,8 @@ mdvr_bus_commit(mdvr_bus_t *bus, mdvr_bus_ref_t ref, unsigned ring,
     }
 
     if (ring == MDVR_BUS_RING_MEDIA) {
-        now_ms = mdvr_bus_clock_ms();
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+        now_ms = (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
         picture = !(rec->flags & MDVR_BUS_F_AUDIO);
 
         slot->last_frame_ms = now_ms;

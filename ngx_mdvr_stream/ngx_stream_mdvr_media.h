@@ -95,8 +95,8 @@ struct ngx_stream_mdvr_media_s {
     u_char                        *buf;              /* incomplete message */
     size_t                         len;
     size_t                         cap;
+    int                            mark;             /* SO_RCVLOWAT */
 
-    u_char                         out[NGX_STREAM_MDVR_MEDIA_OUT];
     size_t                         out_len;
 
     /* the session, while bound */
@@ -111,11 +111,14 @@ struct ngx_stream_mdvr_media_s {
     ngx_msec_t                     heard;            /* last byte */
     ngx_msec_t                     lost_since;       /* no message since, or 0 */
     uint64_t                       bytes;
+    uint64_t                       counted_bytes;
     ngx_uint_t                     unknown;          /* messages of no type */
 
     unsigned                       counted:1;        /* address */
     unsigned                       counted_new:1;    /* as unregistered */
     unsigned                       eof:1;
+
+    u_char                         out[NGX_STREAM_MDVR_MEDIA_OUT];
 };
 
 

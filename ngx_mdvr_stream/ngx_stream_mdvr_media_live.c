@@ -402,14 +402,14 @@ ngx_stream_mdvr_live_resume(ngx_stream_mdvr_media_t *m)
 }
 
 
+/* When the event loop woke: as good as now, and costs nothing. */
+
 static uint64_t
 ngx_stream_mdvr_live_now_us(void)
 {
-    struct timeval  tv;
+    ngx_time_t  *tp = ngx_timeofday();
 
-    ngx_gettimeofday(&tv);
-
-    return (uint64_t) tv.tv_sec * 1000000 + tv.tv_usec;
+    return (uint64_t) tp->sec * 1000000 + tp->msec * 1000;
 }
 
 
@@ -550,7 +550,9 @@ ngx_stream_mdvr_live_video(ngx_stream_mdvr_media_t *m,
     live->delivered = ngx_current_msec;
     live->frames[au.key ? 0 : 1]++;
 
-    ngx_stream_mdvr_media_hls(m, &live->hls, &rec, p);
+    if (live->hls) {
+        ngx_stream_mdvr_media_hls(m, &live->hls, &rec, p);
+    }
 
     return NGX_OK;
 

@@ -306,6 +306,7 @@ ngx_stream_mdvr_media_handler(ngx_stream_session_t *s)
     m->conf = conf;
     m->parser.limits.video = (uint32_t) conf->max_frame;
     m->heard = ngx_current_msec;
+    m->mark = 1;
 
     ngx_stream_set_ctx(s, m, ngx_stream_mdvr_media_module);
 
@@ -494,11 +495,28 @@ ngx_stream_mdvr_media_write(ngx_event_t *wev)
 
 /* --- time -------------------------------------------------------------------- */
 
+/* Now and then, not with each segment. */
+
+static void
+ngx_stream_mdvr_media_count(ngx_stream_mdvr_media_t *m)
+{
+    static ngx_str_t  in = ngx_string("in");
+
+    if (m->bytes != m->counted_bytes) {
+        ngx_mdvr_keyed_add(NGX_MDVR_K_media_bytes_total, &in,
+                           (int64_t) (m->bytes - m->counted_bytes));
+        m->counted_bytes = m->bytes;
+    }
+}
+
+
 static void
 ngx_stream_mdvr_media_tick(ngx_event_t *ev)
 {
     ngx_int_t                 rc;
     ngx_stream_mdvr_media_t  *m = ev->data;
+
+    ngx_stream_mdvr_media_count(m);
 
     rc = NGX_OK;
 
@@ -593,6 +611,7 @@ ngx_stream_mdvr_media_cleanup(void *data)
 
     ngx_mdvr_bus_unwatch(&m->watch);
     ngx_stream_mdvr_media_free(m);
+    ngx_stream_mdvr_media_count(m);
 
     if (m->tick.timer_set) {
         ngx_del_timer(&m->tick);

@@ -6,6 +6,11 @@
  * is kept, in a buffer that grows with the bytes that really came, at most to
  * the limit of its type: who announces 4 MiB and sends 10 bytes costs a few
  * KiB.
+ *
+ * A frame comes in many segments, and waking for each of them is most of what a
+ * stream costs.  While a message is known to lack a good deal the socket's low
+ * water mark is raised, so that the kernel wakes us for a chunk of it, or for
+ * its end.
  */
 
 
@@ -15,15 +20,23 @@
 #define NGX_STREAM_MDVR_MEDIA_SCRATCH  (256 * 1024)
 #define NGX_STREAM_MDVR_MEDIA_CHUNK    (16 * 1024)
 #define NGX_STREAM_MDVR_MEDIA_TURN     (1024 * 1024)    /* bytes per event */
+#define NGX_STREAM_MDVR_MEDIA_LACK     2920             /* two segments */
+#define NGX_STREAM_MDVR_MEDIA_SPARE    (256 * 1024)
 
 
 static ngx_int_t ngx_stream_mdvr_media_parse(ngx_stream_mdvr_media_t *m,
     u_char *p, u_char *last);
 static ngx_int_t ngx_stream_mdvr_media_room(ngx_stream_mdvr_media_t *m);
+static void ngx_stream_mdvr_media_mark(ngx_stream_mdvr_media_t *m);
 static void ngx_stream_mdvr_media_discard(ngx_stream_mdvr_media_t *m);
 
 
 static u_char  ngx_stream_mdvr_media_scratch[NGX_STREAM_MDVR_MEDIA_SCRATCH];
+
+/* one buffer that is free waits for the next frame, still warm */
+
+static u_char  *ngx_stream_mdvr_media_spare;
+static size_t   ngx_stream_mdvr_media_spare_size;
 
 
 void
@@ -111,10 +124,7 @@ ngx_stream_mdvr_media_read(ngx_event_t *rev)
         }
     }
 
-    if (turn) {
-        ngx_mdvr_count_by(media_bytes_total, &(ngx_str_t) ngx_string("in"),
-                          turn);
-    }
+    ngx_stream_mdvr_media_mark(m);
 
     if (ngx_handle_read_event(rev, 0) != NGX_OK) {
         (void) ngx_stream_mdvr_media_close(m);
@@ -182,9 +192,17 @@ ngx_stream_mdvr_media_parse(ngx_stream_mdvr_media_t *m, u_char *p,
     if (m->buf == NULL) {
         m->cap = rest + NGX_STREAM_MDVR_MEDIA_CHUNK;
 
-        m->buf = ngx_alloc(m->cap, m->connection->log);
-        if (m->buf == NULL) {
-            return NGX_ERROR;
+        if (ngx_stream_mdvr_media_spare_size >= m->cap) {
+            m->buf = ngx_stream_mdvr_media_spare;
+            m->cap = ngx_stream_mdvr_media_spare_size;
+            ngx_stream_mdvr_media_spare = NULL;
+            ngx_stream_mdvr_media_spare_size = 0;
+
+        } else {
+            m->buf = ngx_alloc(m->cap, m->connection->log);
+            if (m->buf == NULL) {
+                return NGX_ERROR;
+            }
         }
 
         ngx_memcpy(m->buf, pos, rest);
@@ -232,13 +250,54 @@ ngx_stream_mdvr_media_room(ngx_stream_mdvr_media_t *m)
 }
 
 
+/*
+ * Not more than a chunk at a time: a slow device is to be seen alive.  The
+ * kernel keeps the mark below half of its buffer.
+ */
+
+static void
+ngx_stream_mdvr_media_mark(ngx_stream_mdvr_media_t *m)
+{
+    int  mark;
+
+    mark = 1;
+
+    if (m->len && m->parser.need > m->len + NGX_STREAM_MDVR_MEDIA_LACK) {
+        mark = (int) ngx_min(m->parser.need - m->len,
+                             NGX_STREAM_MDVR_MEDIA_CHUNK);
+    }
+
+    if (mark == m->mark) {
+        return;
+    }
+
+    if (setsockopt(m->connection->fd, SOL_SOCKET, SO_RCVLOWAT,
+                   (const void *) &mark, sizeof(int))
+        == 0)
+    {
+        m->mark = mark;
+    }
+}
+
+
 void
 ngx_stream_mdvr_media_free(ngx_stream_mdvr_media_t *m)
 {
-    if (m->buf) {
+    if (m->buf && m->cap > ngx_stream_mdvr_media_spare_size
+        && m->cap <= NGX_STREAM_MDVR_MEDIA_SPARE)
+    {
+        if (ngx_stream_mdvr_media_spare) {
+            ngx_free(ngx_stream_mdvr_media_spare);
+        }
+
+        ngx_stream_mdvr_media_spare = m->buf;
+        ngx_stream_mdvr_media_spare_size = m->cap;
+
+    } else if (m->buf) {
         ngx_free(m->buf);
-        m->buf = NULL;
     }
+
+    m->buf = NULL;
 
     m->len = 0;
     m->cap = 0;

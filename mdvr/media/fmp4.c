@@ -572,6 +572,17 @@ mdvr_fmp4_video(uint8_t *out, const mdvr_fmp4_frame_t *frame,
                    frame->key ? MDVR_SAMPLE_KEY : MDVR_SAMPLE_DELTA,
                    au->sample_size);
 
+    if (au->nals == 1) {
+
+        /* one slice, as most pictures have: it need not be searched again */
+
+        out += MDVR_FMP4_FRAGMENT_HEAD;
+        mdvr_put_be32(out, (uint32_t) au->first.len);
+        memcpy(out + 4, au->first.p, au->first.len);
+
+        return MDVR_FMP4_FRAGMENT_HEAD + 4 + au->first.len;
+    }
+
     return MDVR_FMP4_FRAGMENT_HEAD
            + mdvr_au_to_length_prefixed(codec, annexb,
                                         out + MDVR_FMP4_FRAGMENT_HEAD);

@@ -1,7 +1,6 @@
 /*
  * Walking Annex B and turning it into length-prefixed units and back.  One
- * search for start codes serves everything; it looks at every third byte of
- * ordinary data.
+ * search for start codes serves everything.
  */
 
 #include "mdvr/basics/bytes.h"
@@ -21,24 +20,23 @@ mdvr_codec_name(mdvr_codec_e codec)
 static const uint8_t *
 mdvr_nal_start(const uint8_t *p, const uint8_t *last)
 {
-    size_t  i, n;
+    const uint8_t  *one;
 
-    n = (size_t) (last - p);
+    if (last - p < 3) {
+        return last;
+    }
 
-    for (i = 2; i < n; /* void */) {
+    /* coded pictures hold a byte 1 as rarely as any other: memchr() is fast */
 
-        if (p[i] > 1) {
-            i += 3;
+    for (p += 2; p < last; p = one + 1) {
+        one = memchr(p, 1, (size_t) (last - p));
 
-        } else if (p[i] == 0) {
-            i++;
+        if (one == NULL) {
+            break;
+        }
 
-        } else {
-            if (p[i - 1] == 0 && p[i - 2] == 0) {
-                return p + i - 2;
-            }
-
-            i += 3;
+        if (one[-1] == 0 && one[-2] == 0) {
+            return one - 2;
         }
     }
 
@@ -291,7 +289,10 @@ mdvr_au_scan(mdvr_codec_e codec, mdvr_str_t annexb, mdvr_au_t *au)
             break;
         }
 
-        au->nals++;
+        if (au->nals++ == 0) {
+            au->first = nal;
+        }
+
         au->sample_size += 4 + nal.len;
     }
 }

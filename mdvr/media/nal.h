@@ -62,6 +62,7 @@ typedef struct {
     mdvr_str_t  vps;            /* first of each kind, empty if none */
     mdvr_str_t  sps;
     mdvr_str_t  pps;
+    mdvr_str_t  first;          /* unit that is kept */
     unsigned    nals;           /* without AUD and filler */
     size_t      sample_size;    /* bytes of the length-prefixed form */
 } mdvr_au_t;
