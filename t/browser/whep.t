@@ -52,8 +52,10 @@ is $http->request(POST => '/live/x/whep', 'v=0', @sdp)->{status}, 401, 'without 
 $t->daemon_stop($rtc);
 is $http->request(POST => $whep, 'v=0', @sdp)->{status}, 503, 'without mdvr-rtc the answer is 503';
 
+# the camera's process holds the vehicle's socket, too, until it is told to stop
+$api->post("/devices/$id/video/stop", { channel => 1, stream => 'sub' });
 $vehicle->stop;
-ok eventually(sub { !$t->online('00007') }, 10), 'the vehicle has left';
+ok eventually(sub { !$t->online('00007') }, 30), 'the vehicle has left';
 $t->done;
 
 sub stats {
