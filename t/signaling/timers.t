@@ -71,10 +71,10 @@ $slow->register;
 my $many = join '', map { MDVR::Device::text($_, 'V109', 'SLOW', '', MDVR::Device::stamp()) } 1 .. 2000;
 {
     local $SIG{ALRM} = sub { die };
-    eval { alarm 15; $slow->send_raw($many) or die for 1 .. 200; alarm 0 };
+    eval { alarm 60; $slow->send_raw($many) or die for 1 .. 200; alarm 0 };
     alarm 0;
 }
-ok eventually(sub { $n->metrics('mdvr_refusals_total{reason="slow_peer"}') > 0 }, 10),
+ok eventually(sub { $n->metrics('mdvr_refusals_total{reason="slow_peer"}') > 0 }, 60),
     'a device that reads nothing is given up';
 
 # ----------------------------------------------------------------------- storm

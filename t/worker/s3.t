@@ -69,7 +69,7 @@ my $r = row($id);
 is object($r->{original_key})->{body}, $raw, 'the original, bit by bit';
 is substr(object($r->{thumbnail_key})->{body}, 0, 2), "\xff\xd8", 'the thumbnail is a picture';
 like object($r->{playback_key})->{body}, qr/^....ftyp/s, 'the movie is an MP4';
-is scalar(() = glob "$dir/tmp/*"), 0, 'nothing is left in the temporary directory';
+ok eventually(sub { !(() = glob "$dir/tmp/*") }, 60), 'nothing is left in the temporary directory, once it is analysed';
 
 # Presigned addresses.
 my $http = $t->admin;
