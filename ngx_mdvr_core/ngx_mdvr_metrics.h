@@ -39,6 +39,7 @@
     M(COUNTER, telemetry_late_total, "Positions that came late")              \
     M(COUNTER, telemetry_duplicate_total, "Positions stored before")          \
     M(COUNTER, telemetry_spooled_total, "Positions that went to the spool")   \
+    M(COUNTER, telemetry_adopted_total, "Positions taken over from a worker that was killed") \
     M(GAUGE,   telemetry_waiting, "Positions in the batch")                   \
     M(GAUGE,   spool_depth, "Positions in the spool on disk")                 \
     M(GAUGE,   alarm_journal_depth, "Alarms in the journal on disk")          \

@@ -13,6 +13,7 @@
  *   _store.c     what becomes true in PostgreSQL before it is answered
  *   _node.c      the node's own record: started, alive
  *   _journal.c   the files that hold what PostgreSQL could not take
+ *   _keep.c      the files that hold what a worker has not stored yet
  *
  * A link is one TCP connection of a device.
  */
@@ -39,6 +40,7 @@
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
 #include "ngx_mdvr_core/ngx_mdvr_registry.h"
 #include "ngx_mdvr_stream/ngx_stream_mdvr_signaling_journal.h"
+#include "ngx_mdvr_stream/ngx_stream_mdvr_signaling_keep.h"
 
 
 #define NGX_MDVR_SIG_READ        65536      /* bytes of one recv() */
@@ -314,6 +316,10 @@ void ngx_mdvr_sig_lost(const ngx_mdvr_device_t *device);
 /* -- _position.c ---------------------------------------------------------- */
 
 ngx_int_t ngx_mdvr_position_init(ngx_cycle_t *cycle);
+
+/* Opens the file that outlives the worker; after the spool. */
+ngx_int_t ngx_mdvr_position_open(ngx_str_t *path);
+
 void ngx_mdvr_position_exit(void);
 
 /* V114: one row, one live message.  `m` and `loc` are borrowed. */

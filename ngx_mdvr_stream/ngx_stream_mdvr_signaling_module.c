@@ -397,7 +397,7 @@ static ngx_int_t
 ngx_mdvr_sig_journals(ngx_cycle_t *cycle)
 {
     size_t               len;
-    ngx_str_t           *dir;
+    ngx_str_t           *dir, path;
     ngx_mdvr_journal_t  *j;
 
     dir = &ngx_mdvr_sig.core->state_dir;
@@ -436,7 +436,20 @@ ngx_mdvr_sig_journals(ngx_cycle_t *cycle)
     j->path.len = ngx_sprintf(j->path.data, "%V/positions.spool%Z", dir)
                   - j->path.data - 1;
 
-    return ngx_mdvr_journal_open(j);
+    if (ngx_mdvr_journal_open(j) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    path.data = ngx_pnalloc(cycle->pool, len);
+    if (path.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    path.len = ngx_sprintf(path.data, "%V/positions.kept", dir) - path.data;
+
+    (void) ngx_mdvr_position_open(&path);
+
+    return NGX_OK;
 }
 
 
@@ -448,6 +461,10 @@ ngx_mdvr_sig_tick(ngx_event_t *ev)
 
     ngx_mdvr_node_tick();
     ngx_mdvr_sig_rechecks();
+
+    if (ngx_mdvr_is_chief()) {
+        ngx_mdvr_keep_adopt();
+    }
 
     ngx_add_timer(ev, 1000);
 }
@@ -462,6 +479,7 @@ ngx_mdvr_sig_exit_process(ngx_cycle_t *cycle)
 
     ngx_mdvr_link_exit();
     ngx_mdvr_position_exit();
+    ngx_mdvr_keep_close();
     ngx_mdvr_journal_close(&ngx_mdvr_sig.spool);
     ngx_mdvr_journal_close(&ngx_mdvr_sig.journal);
 }

@@ -9,7 +9,8 @@
  * row, at most mdvr_telemetry_batches of them at a time.  What PostgreSQL
  * cannot take (away, too slow, unknown outcome) goes to the spool as it is;
  * rows have an identity (device, time, digest of the body), so storing one
- * twice stores it once.
+ * twice stores it once.  Until one of both has happened the messages of a batch
+ * are kept in a file that outlives this worker, see _keep.c.
  *
  * A row without digest only moves the latest position: the locations inside
  * other messages.
@@ -31,6 +32,7 @@
 #define NGX_MDVR_POSITION_REPLAY   30000    /* ms for a batch of the spool */
 #define NGX_MDVR_POSITION_ELEMENT  96       /* longest element, all columns */
 #define NGX_MDVR_POSITION_KIND     1
+#define NGX_MDVR_POSITION_KEEP     512      /* bytes of a message, usually */
 
 
 /* name, type: the parameters of mdvr.store_positions() in their order */
@@ -75,14 +77,19 @@ struct ngx_mdvr_batch_s {
     ngx_mdvr_batch_t             *next;         /* free or in flight */
     ngx_uint_t                    rows;
     ngx_uint_t                    reports;      /* of them with a digest */
+    ngx_mdvr_keep_t              *keep;         /* its messages, or NULL */
     mdvr_buf_t                    col[NGX_MDVR_COL_COUNT];
 };
 
 
 static ngx_mdvr_batch_t *ngx_mdvr_position_batch(void);
+static void ngx_mdvr_position_adopt(const ngx_mdvr_kept_t *kept);
+static int ngx_mdvr_position_take(const ngx_mdvr_kept_t *kept,
+    const mdvr_message_t *m, const mdvr_location_t *loc);
+static void ngx_mdvr_position_keep(const ngx_mdvr_kept_t *kept);
 static void ngx_mdvr_position_row(const ngx_mdvr_uuid_t *device_id,
-    int64_t recorded, const mdvr_location_t *loc, int trigger,
-    const u_char *digest);
+    int64_t recorded, int64_t received, const mdvr_location_t *loc,
+    int trigger, const u_char *digest);
 static void ngx_mdvr_position_live(ngx_mdvr_link_t *link, int64_t at,
     const mdvr_location_t *loc, int trigger);
 static void ngx_mdvr_position_flush_handler(ngx_event_t *ev);
@@ -91,7 +98,7 @@ static ngx_int_t ngx_mdvr_position_send(ngx_str_t *params,
     ngx_msec_t timeout, ngx_mdvr_pg_done_pt done, void *data);
 static void ngx_mdvr_position_stored(void *data,
     const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc);
-static void ngx_mdvr_position_spool(ngx_mdvr_batch_t *batch);
+static ngx_int_t ngx_mdvr_position_spool(ngx_mdvr_batch_t *batch);
 static void ngx_mdvr_position_recycle(ngx_mdvr_batch_t *batch);
 static void ngx_mdvr_position_replayed(void *data,
     const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc);
@@ -140,6 +147,21 @@ ngx_mdvr_position_init(ngx_cycle_t *cycle)
 }
 
 
+/* what does not fit into a batch of that many rows makes it a shorter one */
+
+ngx_int_t
+ngx_mdvr_position_open(ngx_str_t *path)
+{
+    size_t  size;
+
+    size = ngx_mdvr_sig.conf->batch * NGX_MDVR_POSITION_KEEP;
+
+    return ngx_mdvr_keep_open(path, ngx_mdvr_sig.conf->batches + 1,
+                              ngx_max(size, 2 * MDVR_FRAME_MAX),
+                              ngx_mdvr_position_adopt, ngx_mdvr_sig.log);
+}
+
+
 /* what this worker still has in memory survives it */
 
 void
@@ -152,15 +174,20 @@ ngx_mdvr_position_exit(void)
     }
 
     for (batch = ngx_mdvr_position_flying; batch; batch = batch->next) {
-        ngx_mdvr_position_spool(batch);
+        if (ngx_mdvr_position_spool(batch) == NGX_OK) {
+            ngx_mdvr_keep_release(batch->keep);
+        }
     }
 
     ngx_mdvr_position_flying = NULL;
 
-    if (ngx_mdvr_position_current && ngx_mdvr_position_current->rows) {
-        ngx_mdvr_position_spool(ngx_mdvr_position_current);
-        ngx_mdvr_position_current = NULL;
+    batch = ngx_mdvr_position_current;
+
+    if (batch && batch->rows && ngx_mdvr_position_spool(batch) == NGX_OK) {
+        ngx_mdvr_keep_release(batch->keep);
     }
+
+    ngx_mdvr_position_current = NULL;
 }
 
 
@@ -168,31 +195,21 @@ void
 ngx_mdvr_position_report(ngx_mdvr_link_t *link, const mdvr_message_t *m,
     const mdvr_location_t *loc)
 {
-    int         trigger;
-    u_char      digest[16];
-    int64_t     at, stamp, now;
-    ngx_md5_t   md5;
-    mdvr_str_t  body;
+    int              trigger;
+    int64_t          at;
+    ngx_mdvr_kept_t  kept;
 
-    now = ngx_mdvr_now_ms();
+    kept.device_id = link->device_id;
+    kept.received = ngx_mdvr_now_ms();
+    kept.utc_offset = link->utc_offset;
+    kept.bus_layout = link->bus_layout;
+    kept.content = m->content;
 
-    if (!mdvr_time_clamp(m->time, link->utc_offset, now, &at)) {
+    if (!mdvr_time_clamp(m->time, link->utc_offset, kept.received, &at)) {
         ngx_mdvr_refusal("clock");
     }
 
-    trigger = mdvr_location_trigger(m, loc);
-    body = mdvr_message_body(m);
-
-    ngx_md5_init(&md5);
-    ngx_md5_update(&md5, body.p, body.len);
-    ngx_md5_final(digest, &md5);
-
-    /* the store keeps a time it does not believe beside its own */
-
-    stamp = mdvr_time_parse(m->time, link->utc_offset, &stamp) ? stamp * 1000
-                                                               : at;
-
-    ngx_mdvr_position_row(&link->device_id, stamp, loc, trigger, digest);
+    trigger = ngx_mdvr_position_take(&kept, m, loc);
 
     if (mdvr_status_flag(&loc->status, MDVR_STATUS_late) == 1) {
         ngx_mdvr_count(telemetry_late_total);
@@ -203,19 +220,100 @@ ngx_mdvr_position_report(ngx_mdvr_link_t *link, const mdvr_message_t *m,
 }
 
 
-void
-ngx_mdvr_position_seen(const ngx_mdvr_uuid_t *device_id, int16_t offset,
-    const mdvr_message_t *m, const mdvr_location_t *loc)
-{
-    int64_t  at;
+/* a message that a worker had taken before it was killed: its live message was
+ * published then */
 
-    if (mdvr_status_flag(&loc->status, MDVR_STATUS_late) == 1
-        || !mdvr_time_clamp(m->time, offset, ngx_mdvr_now_ms(), &at))
+static void
+ngx_mdvr_position_adopt(const ngx_mdvr_kept_t *kept)
+{
+    mdvr_message_t  *m;
+    mdvr_location_t  loc;
+
+    m = &ngx_mdvr_sig.message;
+
+    if (mdvr_message_parse(kept->content, m) != MDVR_OK
+        || mdvr_location_parse(m, kept->bus_layout, &loc) != MDVR_OK)
+    {
+        ngx_mdvr_refusal("location");
+        return;
+    }
+
+    ngx_mdvr_count(telemetry_adopted_total);
+
+    (void) ngx_mdvr_position_take(kept, m, &loc);
+}
+
+
+/* from here on it will be stored; what made the device report is returned */
+
+static int
+ngx_mdvr_position_take(const ngx_mdvr_kept_t *kept, const mdvr_message_t *m,
+    const mdvr_location_t *loc)
+{
+    int         trigger;
+    u_char      digest[16];
+    int64_t     stamp;
+    ngx_md5_t   md5;
+    mdvr_str_t  body;
+
+    trigger = mdvr_location_trigger(m, loc);
+    body = mdvr_message_body(m);
+
+    ngx_md5_init(&md5);
+    ngx_md5_update(&md5, body.p, body.len);
+    ngx_md5_final(digest, &md5);
+
+    /* the store keeps a time it does not believe beside its own */
+
+    stamp = mdvr_time_parse(m->time, kept->utc_offset, &stamp)
+            ? stamp * 1000 : kept->received;
+
+    ngx_mdvr_position_keep(kept);
+    ngx_mdvr_position_row(&kept->device_id, stamp, kept->received, loc,
+                          trigger, digest);
+
+    return trigger;
+}
+
+
+static void
+ngx_mdvr_position_keep(const ngx_mdvr_kept_t *kept)
+{
+    ngx_mdvr_batch_t  *batch;
+
+    batch = ngx_mdvr_position_batch();
+
+    if (batch == NULL || batch->keep == NULL
+        || ngx_mdvr_keep_add(batch->keep, kept) == NGX_OK)
     {
         return;
     }
 
-    ngx_mdvr_position_row(device_id, at, loc, -1, NULL);
+    ngx_mdvr_position_flush();
+
+    batch = ngx_mdvr_position_batch();
+
+    if (batch && batch->keep) {
+        (void) ngx_mdvr_keep_add(batch->keep, kept);
+    }
+}
+
+
+void
+ngx_mdvr_position_seen(const ngx_mdvr_uuid_t *device_id, int16_t offset,
+    const mdvr_message_t *m, const mdvr_location_t *loc)
+{
+    int64_t  at, now;
+
+    now = ngx_mdvr_now_ms();
+
+    if (mdvr_status_flag(&loc->status, MDVR_STATUS_late) == 1
+        || !mdvr_time_clamp(m->time, offset, now, &at))
+    {
+        return;
+    }
+
+    ngx_mdvr_position_row(device_id, at, now, loc, -1, NULL);
 }
 
 
@@ -244,6 +342,7 @@ ngx_mdvr_position_batch(void)
             }
         }
 
+        batch->keep = ngx_mdvr_keep_take();
         ngx_mdvr_position_current = batch;
     }
 
@@ -336,7 +435,8 @@ ngx_mdvr_position_hex(mdvr_buf_t *b, mdvr_str_t s)
 
 static void
 ngx_mdvr_position_row(const ngx_mdvr_uuid_t *device_id, int64_t recorded,
-    const mdvr_location_t *loc, int trigger, const u_char *digest)
+    int64_t received, const mdvr_location_t *loc, int trigger,
+    const u_char *digest)
 {
     u_char             uuid[NGX_MDVR_UUID_LEN];
     mdvr_buf_t        *col;
@@ -360,7 +460,7 @@ ngx_mdvr_position_row(const ngx_mdvr_uuid_t *device_id, int64_t recorded,
     ngx_mdvr_uuid_print(uuid, device_id);
     mdvr_buf_add(col(device_id), uuid, NGX_MDVR_UUID_LEN);
     mdvr_time_write_rfc3339(col(recorded_at), recorded);
-    mdvr_time_write_rfc3339(col(received_at), ngx_mdvr_now_ms());
+    mdvr_time_write_rfc3339(col(received_at), received);
     ngx_mdvr_position_bool(col(gps_valid), loc->gps_valid);
 
     if (loc->has_position) {
@@ -511,7 +611,7 @@ ngx_mdvr_position_flush(void)
     if (!ngx_mdvr_pg_up(NGX_MDVR_PG_STREAM)
         || ngx_mdvr_position_nflying >= ngx_mdvr_sig.conf->batches)
     {
-        ngx_mdvr_position_spool(batch);
+        (void) ngx_mdvr_position_spool(batch);
         ngx_mdvr_position_recycle(batch);
         return;
     }
@@ -526,7 +626,7 @@ ngx_mdvr_position_flush(void)
                                ngx_mdvr_position_stored, batch)
         != NGX_OK)
     {
-        ngx_mdvr_position_spool(batch);
+        (void) ngx_mdvr_position_spool(batch);
         ngx_mdvr_position_recycle(batch);
         return;
     }
@@ -593,14 +693,14 @@ ngx_mdvr_position_stored(void *data, const ngx_mdvr_pg_rows_t *rows,
         ngx_log_error(NGX_LOG_WARN, ngx_mdvr_sig.log, 0,
                       "mdvr: %ui positions go to the spool: %s",
                       batch->rows, mdvr_rc_words(rc));
-        ngx_mdvr_position_spool(batch);
+        (void) ngx_mdvr_position_spool(batch);
     }
 
     ngx_mdvr_position_recycle(batch);
 }
 
 
-static void
+static ngx_int_t
 ngx_mdvr_position_spool(ngx_mdvr_batch_t *batch)
 {
     ngx_str_t    params[NGX_MDVR_COL_COUNT];
@@ -627,10 +727,12 @@ ngx_mdvr_position_spool(ngx_mdvr_batch_t *batch)
         ngx_log_error(NGX_LOG_ERR, ngx_mdvr_sig.log, 0,
                       "mdvr: %ui positions lost, the spool takes no more",
                       batch->rows);
-        return;
+        return NGX_ERROR;
     }
 
     ngx_mdvr_count_n(telemetry_spooled_total, batch->rows);
+
+    return NGX_OK;
 }
 
 
@@ -644,6 +746,9 @@ ngx_mdvr_position_recycle(ngx_mdvr_batch_t *batch)
         batch->col[i].full = 0;
     }
 
+    ngx_mdvr_keep_release(batch->keep);
+
+    batch->keep = NULL;
     batch->rows = 0;
     batch->reports = 0;
     batch->next = ngx_mdvr_position_free;
