@@ -8,6 +8,7 @@
  *   _mp4.c       stream.mp4, fragments in a chunked answer
  *   _ws.c        ws, fragments in binary messages
  *   _whep.c      whep, the exchange of SDPs with mdvr-rtc
+ *   _permit.c    whether a token is good, for caches and nginx-rtmp
  */
 
 #ifndef NGX_HTTP_MDVR_LIVE_H
@@ -35,6 +36,7 @@ typedef struct {
     size_t                    max_queue;     /* bytes under way to a viewer */
     ngx_uint_t                tiles;         /* streams of one WebSocket */
     ngx_flag_t                audio;
+    ngx_flag_t                cdn;           /* names say which stream */
     ngx_msec_t                send_timeout;
 } ngx_http_mdvr_live_conf_t;
 
@@ -73,6 +75,18 @@ mdvr_rc_t ngx_http_mdvr_live_find(ngx_http_mdvr_live_ctx_t *ctx);
 /* problem+json for a stream that does not run: its end reason if known */
 ngx_int_t ngx_http_mdvr_live_gone(ngx_http_mdvr_live_ctx_t *ctx);
 
+/* -- _permit.c --------------------------------------------------------------- */
+
+#define NGX_HTTP_MDVR_LIVE_ID   24
+
+/*
+ * A name for the stream from its start to its end, that no other has: so many
+ * hexadecimal digits.  MDVR_E_NOT_FOUND: it is gone.
+ */
+mdvr_rc_t ngx_http_mdvr_live_id(mdvr_bus_ref_t ref, u_char *text);
+
+ngx_int_t ngx_http_mdvr_live_permit(ngx_http_mdvr_live_ctx_t *ctx);
+
 /* -- _wait.c ------------------------------------------------------------------ */
 
 /*
@@ -90,6 +104,13 @@ void ngx_http_mdvr_live_resume(ngx_http_mdvr_live_ctx_t *ctx, ngx_int_t rc);
 ngx_int_t ngx_http_mdvr_live_playlist(ngx_http_mdvr_live_ctx_t *ctx);
 ngx_int_t ngx_http_mdvr_live_master(ngx_http_mdvr_live_ctx_t *ctx);
 ngx_int_t ngx_http_mdvr_live_file(ngx_http_mdvr_live_ctx_t *ctx);
+
+/*
+ * Counts the token's holder as a viewer by HLS for a while and has parts made.
+ * NGX_DECLINED: the session is gone.
+ */
+ngx_int_t ngx_http_mdvr_hls_attach(ngx_http_mdvr_live_ctx_t *ctx);
+
 ngx_int_t ngx_http_mdvr_live_mp4(ngx_http_mdvr_live_ctx_t *ctx);
 ngx_int_t ngx_http_mdvr_live_ws(ngx_http_mdvr_live_ctx_t *ctx);
 ngx_int_t ngx_http_mdvr_live_whep(ngx_http_mdvr_live_ctx_t *ctx);

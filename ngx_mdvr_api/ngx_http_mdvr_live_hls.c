@@ -8,7 +8,9 @@
  *
  * Caching: what has a number never changes and may be kept; a playlist that
  * names what it wants may be kept as long as that is news; other playlists
- * are asked for anew each time.
+ * are asked for anew each time.  With "mdvr_live_cdn" the names of a playlist
+ * begin with the stream's own ("<id>/seg-12.m4s"), so that without the token they
+ * are the same for all viewers of the stream and for no other.
  */
 
 
@@ -36,7 +38,7 @@ typedef struct {
 } ngx_http_mdvr_hls_file_t;
 
 
-static ngx_int_t ngx_http_mdvr_hls_attach(ngx_http_mdvr_live_ctx_t *ctx);
+static ngx_int_t ngx_http_mdvr_hls_strip(ngx_http_mdvr_live_ctx_t *ctx);
 static void ngx_http_mdvr_hls_playlist_ready(ngx_http_mdvr_live_ctx_t *ctx);
 static ngx_int_t ngx_http_mdvr_hls_try_playlist(ngx_http_mdvr_live_ctx_t *ctx);
 static ngx_int_t ngx_http_mdvr_hls_send_playlist(
@@ -57,7 +59,7 @@ static ngx_str_t  ngx_http_mdvr_hls_type =
 
 /* --- what all of them do ------------------------------------------------------ */
 
-static ngx_int_t
+ngx_int_t
 ngx_http_mdvr_hls_attach(ngx_http_mdvr_live_ctx_t *ctx)
 {
     int64_t      now_ms;
@@ -298,6 +300,7 @@ ngx_http_mdvr_hls_send_playlist(ngx_http_mdvr_live_ctx_t *ctx,
     ngx_http_mdvr_hls_want_t  *want = ctx->data;
 
     static u_char              text[NGX_HTTP_MDVR_HLS_TEXT];
+    static u_char              prefix[NGX_HTTP_MDVR_LIVE_ID + 1];
     static mdvr_hls_part_t     parts[MDVR_BUS_HLS_PARTS];
     static mdvr_hls_segment_t  segments[MDVR_BUS_HLS_SEGMENTS];
 
@@ -345,6 +348,13 @@ ngx_http_mdvr_hls_send_playlist(ngx_http_mdvr_live_ctx_t *ctx,
     pl.discontinuity_sequence = hls->segment[0].discont_seq
                                 - hls->segment[0].discont;
     pl.parts_segments = NGX_HTTP_MDVR_HLS_PARTS;
+
+    if (ctx->conf->cdn
+        && ngx_http_mdvr_live_id(ctx->ref, prefix) == MDVR_OK)
+    {
+        prefix[NGX_HTTP_MDVR_LIVE_ID] = '/';
+        pl.prefix = mdvr_str(prefix, sizeof(prefix));
+    }
 
     b = mdvr_buf(text, sizeof(text));
 
@@ -471,6 +481,33 @@ ngx_http_mdvr_hls_try_master(ngx_http_mdvr_live_ctx_t *ctx)
 
 /* --- init segments, segments, parts ---------------------------------------------------- */
 
+/* "<id>/name": NGX_OK with the name alone; NGX_DECLINED: of another stream. */
+
+static ngx_int_t
+ngx_http_mdvr_hls_strip(ngx_http_mdvr_live_ctx_t *ctx)
+{
+    u_char  *slash, id[NGX_HTTP_MDVR_LIVE_ID];
+
+    slash = ngx_strlchr(ctx->name.data, ctx->name.data + ctx->name.len, '/');
+
+    if (slash == NULL) {
+        return NGX_OK;
+    }
+
+    if (slash - ctx->name.data != NGX_HTTP_MDVR_LIVE_ID
+        || ngx_http_mdvr_live_id(ctx->ref, id) != MDVR_OK
+        || ngx_memcmp(id, ctx->name.data, NGX_HTTP_MDVR_LIVE_ID) != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    ctx->name.data += NGX_HTTP_MDVR_LIVE_ID + 1;
+    ctx->name.len -= NGX_HTTP_MDVR_LIVE_ID + 1;
+
+    return NGX_OK;
+}
+
+
 ngx_int_t
 ngx_http_mdvr_live_file(ngx_http_mdvr_live_ctx_t *ctx)
 {
@@ -482,8 +519,9 @@ ngx_http_mdvr_live_file(ngx_http_mdvr_live_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (!mdvr_hls_name(mdvr_str(ctx->name.data, ctx->name.len), &file->kind,
-                       &file->number, &file->part))
+    if (ngx_http_mdvr_hls_strip(ctx) != NGX_OK
+        || !mdvr_hls_name(mdvr_str(ctx->name.data, ctx->name.len), &file->kind,
+                          &file->number, &file->part))
     {
         return ngx_mdvr_http_problem(ctx->request, NGX_HTTP_NOT_FOUND,
                                      "not_found", NULL);

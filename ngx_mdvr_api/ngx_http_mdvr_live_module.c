@@ -7,6 +7,7 @@
  *   /live/<token>/stream.mp4      one endless answer
  *   /live/<token>/ws              WebSocket
  *   /live/<token>/whep            WebRTC, by mdvr-rtc
+ *   /live/<token>/permit          only whether the token is good
  *
  * index.m3u8 is a media playlist and not a multivariant one: there is one
  * variant, players find its codecs in the init segment, and the first picture
@@ -91,6 +92,13 @@ static ngx_command_t  ngx_http_mdvr_live_commands[] = {
       ngx_conf_set_flag_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_mdvr_live_conf_t, audio),
+      NULL },
+
+    { ngx_string("mdvr_live_cdn"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_mdvr_live_conf_t, cdn),
       NULL },
 
     { ngx_string("mdvr_live_max_queue"),
@@ -268,6 +276,12 @@ ngx_http_mdvr_live_dispatch(ngx_http_mdvr_live_ctx_t *ctx)
         { ngx_string("ws"),          ngx_http_mdvr_live_ws },
         { ngx_null_string,           ngx_http_mdvr_live_file }
     };
+
+    if (ctx->name.len == sizeof("permit") - 1
+        && ngx_memcmp(ctx->name.data, "permit", sizeof("permit") - 1) == 0)
+    {
+        return ngx_http_mdvr_live_permit(ctx);
+    }
 
     rc = ngx_http_mdvr_live_find(ctx);
 
@@ -516,6 +530,7 @@ ngx_http_mdvr_live_create_conf(ngx_conf_t *cf)
     conf->hls_keep = NGX_CONF_UNSET_MSEC;
     conf->max_queue = NGX_CONF_UNSET_SIZE;
     conf->audio = NGX_CONF_UNSET;
+    conf->cdn = NGX_CONF_UNSET;
     conf->tiles = NGX_CONF_UNSET_UINT;
     conf->send_timeout = NGX_CONF_UNSET_MSEC;
 
@@ -536,6 +551,7 @@ ngx_http_mdvr_live_merge_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->hls_keep, prev->hls_keep, 30000);
     ngx_conf_merge_size_value(conf->max_queue, prev->max_queue, 512 * 1024);
     ngx_conf_merge_value(conf->audio, prev->audio, 1);
+    ngx_conf_merge_value(conf->cdn, prev->cdn, 0);
     ngx_conf_merge_uint_value(conf->tiles, prev->tiles, 64);
     ngx_conf_merge_msec_value(conf->send_timeout, prev->send_timeout, 30000);
 

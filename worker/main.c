@@ -22,6 +22,7 @@
 
 #include "worker/handler.h"
 #include "worker/notify.h"
+#include "worker/restream.h"
 #include "worker/sound.h"
 
 #define WK_STOP_MS      20000           /* for running jobs after SIGTERM */
@@ -484,6 +485,10 @@ main(int argc, char **argv)
         return wk_sound_main();
     }
 
+    if (argc == 4 && strcmp(argv[1], "restream") == 0) {
+        return wk_restream_main(argv[2], argv[3]);
+    }
+
     if (!wk_conf_read(&conf)) {
         return 2;
     }
@@ -501,7 +506,8 @@ main(int argc, char **argv)
     }
 
     if (argc > 1) {
-        fprintf(stderr, "usage: mdvr-worker [sound | evidence-key | "
+        fprintf(stderr, "usage: mdvr-worker [sound | restream FROM TO | "
+                        "evidence-key | "
                         "jobs list|show|requeue|drop | analyse FILE...]\n");
         return 2;
     }

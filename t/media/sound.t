@@ -3,6 +3,7 @@
 
 use MDVR::Test;
 use MDVR::Clip;
+use MDVR::Sound;
 
 my $t = MDVR::Test->new;
 my $n = $t->nginx(workers => 2);
@@ -10,54 +11,14 @@ my $bus = MDVR::Clip::bus($n);
 my $clip = MDVR::Clip::make('h264', seconds => 8);
 my @units = MDVR::Media::access_units($clip);
 
-sub alaw { my ($s) = @_;                                # ITU-T G.711
-    my $sign = $s >= 0 ? 0x80 : 0;
-    $s = $s >= 0 ? $s : -$s - 1;
-    $s = 32635 if $s > 32635;
-    my $exp = 7;
-    for (my $m = 0x4000; $exp > 0 && !($s & $m); $m >>= 1) { $exp-- }
-    return chr((($exp << 4 | ($s >> ($exp ? $exp + 3 : 4)) & 15) | $sign) ^ 0x55);
-}
+my $tone = MDVR::Sound::tone();
+sub film { my ($m, %o) = @_; return MDVR::Sound::film($m, \@units, %o) }
 
-# 40 ms of a 440 Hz tone
-my $phase = 0;
-sub tone { return join '', map { alaw(int 12000 * sin(2 * 3.14159265 * 440 * $phase++ / 8000)) } 1 .. 320 }
-
-# Picture at 25 frames/s and, while it is switched on, sound.
-sub film {
-    my ($m, %o) = @_;
-    my $pid = fork // die;
-    return $pid if $pid;
-    $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
-    $m->send(0x6015, pack('V7', 0x40000001, 0, $o{type} // 10, 2, 1, 8000, 16) . "\0" x 484);
-    my ($on, $t0) = (0, time);
-    for my $i (0 .. 10_000) {
-        my $wait = $t0 + $i / 25 - time;
-        sleep $wait if $wait > 0;
-        while (my $msg = $m->next(0.002)) { $on = unpack 'V', $msg->{payload} if $msg->{type} == 0x6004 }
-        my ($u, $us) = ($units[$i % @units], 1_000_000 + $i * 40_000);
-        ($u->{key} ? $m->iframe($us, $u->{data}) : $m->pframe($us, $u->{data})) or last;
-        next unless $on && $o{sound};
-        my $coded = $o{sound}->();
-        $m->send(0x6013, pack('Q<', $us) . pack('CCCC', 0, 1, length($coded) / 2, 0) . $coded);
-    }
-    POSIX::_exit(0);
-}
-
-# Loudness (RMS) and frequency (zero crossings) of the sound in some bytes.
+# Loudness, frequency and length of the sound in some bytes.
 sub hear { my ($bytes) = @_;
     my $file = "$t->{dir}/heard.mp4";
     open my $fh, '>:raw', $file; print $fh $bytes; close $fh;
-    open my $out, '-|', 'ffmpeg', '-v', 'error', '-nostdin', '-i', $file, '-map', '0:a', '-f', 's16le', '-';
-    binmode $out;
-    local $/;
-    my @s = unpack 's<*', <$out> // '';
-    close $out;
-    return (0, 0, 0) unless @s;
-    splice @s, 0, 8000 if @s > 16000;                   # what came before the tone
-    my ($sum, $cross) = (0, 0);
-    for my $i (1 .. $#s) { $sum += $s[$i] ** 2; $cross++ if ($s[$i] < 0) != ($s[ $i - 1 ] < 0) }
-    return (sqrt($sum / @s), $cross / 2 / (@s / 16000), @s / 16000);
+    return MDVR::Sound::hear($file);
 }
 
 sub get { my ($path) = @_; return $t->http->request('GET', $path) }
@@ -74,7 +35,7 @@ ok eventually(sub { $t->daemon_log($sound) =~ /sound encoder ready/ }), 'an enco
     $m->send(0x6015, "\0" x 512);
     my ($key, $switch) = ($m->next, $m->next);
     is unpack('V', $switch->{payload}), 0, 'nobody listens: the device is told to be silent';
-    my $film = film($m, sound => \&tone);
+    my $film = film($m, sound => $tone);
     ok eventually(sub { $bus->info($s)->{state} eq 'live' }), 'the picture comes';
     my $st = $t->http->stream("$live/stream.mp4");
     my $bytes = $st->read(10_000_000, 5);
@@ -111,7 +72,7 @@ ok eventually(sub { $t->daemon_log($sound) =~ /sound encoder ready/ }), 'an enco
 
 # ---------------------------------------------------------------------- HLS
 
-for my $case ([ 'a tone', \&tone, 10 ], [ 'a silent device', undef, 1 ]) {
+for my $case ([ 'a tone', $tone, 10 ], [ 'a silent device', undef, 1 ]) {
     my ($what, $source, $type) = @$case;
     my $s = $bus->start('00002', channel => $type);
     my $live = '/live/' . $bus->token($t, $s);
@@ -175,7 +136,7 @@ for my $case ([ 'a tone', \&tone, 10 ], [ 'a silent device', undef, 1 ]) {
     my $s = $bus->start('00004');
     my $live = '/live/' . $bus->token($t, $s);
     my $m = $bus->media($s);
-    my $film = film($m, sound => \&tone);
+    my $film = film($m, sound => $tone);
     my $list = get("$live/index.m3u8");
     ok $list->{body} =~ /init/, 'a stream with sound';
     $t->daemon_stop($sound);

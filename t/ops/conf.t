@@ -32,14 +32,14 @@ sub sample {
     $text =~ s{/usr/lib/nginx/modules/ngx_mdvr_module\.so}{$module};
     $text =~ s{/etc/mdvr/}{$dir/}g;
     $text =~ s{/var/lib/mdvr}{$dir/state}g;
-    $text =~ s{/var/log/nginx/}{$dir/log/}g;
-    $text =~ s{/run/nginx\.pid}{$dir/nginx.pid};
+    $text =~ s{/var/(?:log|cache)/nginx/}{$dir/log/}g;
+    $text =~ s{/run/(nginx[-a-z]*)\.pid}{$dir/$1.pid};
     $text =~ s{^user .*;}{}m if $> != 0;
     $text =~ s/listen (\d+)/'listen 127.0.0.1:' . ($1 < 1024 ? $1 + 18000 : $1)/ge;
     return $text;
 }
 
-for my $name (qw(minimal.conf full.conf)) {
+for my $name (qw(minimal.conf full.conf rtmp.conf cdn.conf)) {
     is check(sample($name)), '', "conf/$name loads";
 }
 
