@@ -30,6 +30,7 @@
 #define NGX_MDVR_WS_CLOSING   5000      /* ms */
 #define NGX_MDVR_WS_LINGER    2000
 #define NGX_MDVR_WS_QUEUE     4         /* first size, a power of two */
+#define NGX_MDVR_WS_ROUND     8
 #define NGX_MDVR_WS_OVERHEAD  32        /* a queued payload counts so much more */
 
 
@@ -64,34 +65,40 @@ typedef enum {
 
 
 struct ngx_mdvr_ws_s {
-    ngx_connection_t             *c;
-    ngx_http_request_t           *r;         /* NULL once detached */
-    const ngx_mdvr_ws_conf_t     *conf;
-    const ngx_mdvr_ws_handler_t  *handler;
-    void                         *data;
 
+    /* what a delivery looks at, in one cache line */
+
+    const ngx_mdvr_ws_conf_t     *conf;
     ngx_mdvr_ws_item_t           *queue;     /* a ring; zeros were dropped */
-    uint32_t                      size;
+    uint32_t                      size;      /* a power of two */
     uint32_t                      first;
     uint32_t                      count;
     uint32_t                      droppable; /* in the queue */
-    size_t                        sent;      /* of the first payload */
     size_t                        queued;    /* bytes, overhead included */
-    ngx_uint_t                    dropped;
-
-    u_char                       *message;   /* pieces so far */
-    size_t                        length;
-    size_t                        capacity;
-
-    ngx_event_t                   timer;
-    ngx_mdvr_ws_state_e           state;
+    ngx_msec_t                    wrote_at;
+    uint32_t                      dropped;
     uint16_t                      code;      /* what `closed` is told */
+    uint8_t                       state;     /* ngx_mdvr_ws_state_e */
+    unsigned                      gathering:1;   /* is in the list */
     unsigned                      greeted:1; /* the 101 answer is out */
     unsigned                      pinged:1;
     unsigned                      close_sent:1;
     unsigned                      close_seen:1;
     unsigned                      broken:1;  /* nothing more can be read */
     unsigned                      detach:1;
+
+    ngx_queue_t                   gather;    /* sockets that wait to write */
+    ngx_connection_t             *c;
+    ngx_http_request_t           *r;         /* NULL once detached */
+    const ngx_mdvr_ws_handler_t  *handler;
+    void                         *data;
+    size_t                        sent;      /* of the first payload */
+
+    u_char                       *message;   /* pieces so far */
+    size_t                        length;
+    size_t                        capacity;
+
+    ngx_event_t                   timer;
 
     mdvr_ws_t                     parser;
 };
@@ -111,6 +118,8 @@ static void ngx_mdvr_ws_piece(ngx_mdvr_ws_t *ws, const mdvr_ws_event_t *ev);
 static void ngx_mdvr_ws_control(ngx_mdvr_ws_t *ws, const mdvr_ws_event_t *ev);
 static ngx_int_t ngx_mdvr_ws_push(ngx_mdvr_ws_t *ws,
     ngx_mdvr_ws_payload_t *payload, ngx_uint_t flags);
+static void ngx_mdvr_ws_wake(ngx_mdvr_ws_t *ws);
+static void ngx_mdvr_ws_gather_handler(ngx_event_t *ev);
 static void ngx_mdvr_ws_say_close(ngx_mdvr_ws_t *ws, ngx_uint_t code,
     const char *reason);
 static void ngx_mdvr_ws_timer(ngx_event_t *ev);
@@ -121,7 +130,18 @@ static ngx_mdvr_ws_payload_t *ngx_mdvr_ws_frame(mdvr_ws_opcode_e opcode,
     const ngx_str_t *pieces, ngx_uint_t n);
 
 
-static u_char  ngx_mdvr_ws_scratch[NGX_MDVR_WS_SCRATCH];
+static u_char            ngx_mdvr_ws_scratch[NGX_MDVR_WS_SCRATCH];
+
+/*
+ * What was written to a short while ago gathers: one timer for all of them.
+ * A round of writes may take one part of NGX_MDVR_WS_ROUND of the time: to
+ * many sockets rounds are rarer, up to 3 * gather.
+ */
+
+static ngx_queue_t       ngx_mdvr_ws_gathered;
+static ngx_msec_t        ngx_mdvr_ws_round;
+static ngx_event_t       ngx_mdvr_ws_gather_timer;
+static ngx_connection_t  ngx_mdvr_ws_gather_dummy;
 
 
 /* -- payloads ------------------------------------------------------------ */
@@ -496,7 +516,6 @@ ngx_mdvr_ws_push(ngx_mdvr_ws_t *ws, ngx_mdvr_ws_payload_t *payload,
     ngx_uint_t flags)
 {
     uint32_t             i, size;
-    ngx_event_t         *wev;
     ngx_mdvr_ws_item_t  *queue;
 
     if (ws->count == ws->size) {
@@ -508,7 +527,7 @@ ngx_mdvr_ws_push(ngx_mdvr_ws_t *ws, ngx_mdvr_ws_payload_t *payload,
         }
 
         for (i = 0; i < ws->count; i++) {
-            queue[i] = ws->queue[(ws->first + i) % ws->size];
+            queue[i] = ws->queue[(ws->first + i) & (ws->size - 1)];
         }
 
         if (ws->queue) {
@@ -522,21 +541,120 @@ ngx_mdvr_ws_push(ngx_mdvr_ws_t *ws, ngx_mdvr_ws_payload_t *payload,
 
     ngx_mdvr_ws_payload_hold(payload);
 
-    ws->queue[(ws->first + ws->count) % ws->size]
+    ws->queue[(ws->first + ws->count) & (ws->size - 1)]
         = ngx_mdvr_ws_item(payload, flags);
     ws->count++;
     ws->queued += ngx_mdvr_ws_cost(payload);
     ws->droppable += (flags & NGX_MDVR_WS_DROPPABLE);
 
-    /* all that comes in this turn leaves in one write */
-
-    wev = ws->c->write;
-
-    if (wev->ready) {
-        ngx_post_event(wev, &ngx_posted_events);
-    }
+    ngx_mdvr_ws_wake(ws);
 
     return NGX_OK;
+}
+
+
+/*
+ * All that comes in this turn leaves in one write; all that comes soon after
+ * the last write as well.
+ */
+
+static void
+ngx_mdvr_ws_wake(ngx_mdvr_ws_t *ws)
+{
+    ngx_msec_t    wait;
+    ngx_event_t  *wev;
+
+    if (ws->gathering) {
+        return;
+    }
+
+    wait = ws->conf->gather;
+
+    if (wait) {
+        wait = ngx_max(wait, ngx_mdvr_ws_round);
+    }
+
+    if (ws->state != ws_open || ngx_current_msec - ws->wrote_at >= wait) {
+        wev = ws->c->write;
+
+        if (wev->ready) {
+            ngx_post_event(wev, &ngx_posted_events);
+        }
+
+        return;
+    }
+
+    if (ngx_mdvr_ws_gather_timer.handler == NULL) {
+        ngx_queue_init(&ngx_mdvr_ws_gathered);
+        ngx_mdvr_ws_gather_dummy.fd = (ngx_socket_t) -1;
+        ngx_mdvr_ws_gather_timer.handler = ngx_mdvr_ws_gather_handler;
+        ngx_mdvr_ws_gather_timer.data = &ngx_mdvr_ws_gather_dummy;
+        ngx_mdvr_ws_gather_timer.log = ngx_cycle->log;
+    }
+
+    ngx_queue_insert_tail(&ngx_mdvr_ws_gathered, &ws->gather);
+    ws->gathering = 1;
+
+    if (!ngx_mdvr_ws_gather_timer.timer_set) {
+        ngx_add_timer(&ngx_mdvr_ws_gather_timer, wait);
+    }
+}
+
+
+/* CPU time of this process, microseconds */
+
+static ngx_msec_t
+ngx_mdvr_ws_spent(void)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+
+    return ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+
+static void
+ngx_mdvr_ws_gather_handler(ngx_event_t *ev)
+{
+    ngx_msec_t           start, most;
+    ngx_queue_t          round, *q;
+    ngx_mdvr_ws_t       *ws;
+    ngx_http_request_t  *r;
+    ngx_connection_t    *c;
+
+    if (ngx_queue_empty(&ngx_mdvr_ws_gathered)) {
+        return;
+    }
+
+    /* what is said meanwhile, in answer to a write, is for the next one */
+
+    ngx_queue_init(&round);
+    ngx_queue_add(&round, &ngx_mdvr_ws_gathered);
+    ngx_queue_init(&ngx_mdvr_ws_gathered);
+
+    start = ngx_mdvr_ws_spent();
+    most = 0;
+
+    while (!ngx_queue_empty(&round)) {
+        q = ngx_queue_head(&round);
+        ws = ngx_queue_data(q, ngx_mdvr_ws_t, gather);
+
+        ngx_queue_remove(q);
+        ws->gathering = 0;
+        most = ngx_max(most, 3 * ws->conf->gather);
+
+        c = ws->c;
+        r = ws->r;
+        ngx_mdvr_ws_output(ws);
+
+        if (r) {
+            ngx_http_run_posted_requests(c);
+        }
+    }
+
+    ngx_mdvr_ws_round = ngx_min(most, NGX_MDVR_WS_ROUND
+                                      * (ngx_mdvr_ws_spent() - start) / 1000);
 }
 
 
@@ -564,7 +682,7 @@ ngx_mdvr_ws_shift(ngx_mdvr_ws_t *ws)
 {
     ngx_mdvr_ws_forget(ws, ws->first);
 
-    ws->first = (ws->first + 1) % ws->size;
+    ws->first = (ws->first + 1) & (ws->size - 1);
     ws->count--;
     ws->sent = 0;
     ws->greeted = 1;
@@ -590,7 +708,7 @@ ngx_mdvr_ws_make_room(ngx_mdvr_ws_t *ws, size_t need)
          && ws->queued + need > ws->conf->max_queue;
          i++)
     {
-        at = (ws->first + i) % ws->size;
+        at = (ws->first + i) & (ws->size - 1);
 
         if (ngx_mdvr_ws_item_droppable(ws->queue[at])) {
             ngx_mdvr_ws_forget(ws, at);
@@ -710,8 +828,14 @@ ngx_mdvr_ws_output(ngx_mdvr_ws_t *ws)
         return;
     }
 
+    if (ws->gathering) {
+        ngx_queue_remove(&ws->gather);
+        ws->gathering = 0;
+    }
+
     was = ws->count;
     total = 0;
+    ws->wrote_at = was ? ngx_current_msec : ws->wrote_at;
 
     while (ws->count && wev->ready) {
 
@@ -723,7 +847,7 @@ ngx_mdvr_ws_output(ngx_mdvr_ws_t *ws)
         for (i = 0; i < ws->count && nbuf + 2 <= NGX_MDVR_WS_IOV; i++) {
 
             payload = ngx_mdvr_ws_item_payload(
-                          ws->queue[(ws->first + i) % ws->size]);
+                          ws->queue[(ws->first + i) & (ws->size - 1)]);
             if (payload == NULL) {
                 continue;
             }
@@ -1222,7 +1346,7 @@ ngx_mdvr_ws_close(ngx_mdvr_ws_t *ws, ngx_uint_t code, const char *reason,
 
     if (drop) {
         for (i = (ws->sent || !ws->greeted) ? 1 : 0; i < ws->count; i++) {
-            ngx_mdvr_ws_forget(ws, (ws->first + i) % ws->size);
+            ngx_mdvr_ws_forget(ws, (ws->first + i) & (ws->size - 1));
         }
     }
 
@@ -1347,6 +1471,10 @@ ngx_mdvr_ws_cleanup(void *data)
     ngx_mdvr_ws_t *ws = data;
 
     ws->state = ws_over;
+
+    if (ws->gathering) {
+        ngx_queue_remove(&ws->gather);
+    }
 
     if (ws->timer.timer_set) {
         ngx_del_timer(&ws->timer);

@@ -42,6 +42,8 @@ typedef struct {
 typedef struct {
     size_t                    max_message;   /* bytes from the peer, else 1009 */
     size_t                    max_queue;     /* bytes queued to the peer */
+    ngx_msec_t                gather;        /* ms between two writes at least,
+                                                when there is much to say */
     ngx_msec_t                ping;          /* every so often, 0: never */
     ngx_msec_t                send_timeout;  /* peer takes nothing: closed */
     ngx_str_t                 protocol;      /* Sec-WebSocket-Protocol offered

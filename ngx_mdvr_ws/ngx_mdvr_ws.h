@@ -55,6 +55,7 @@ typedef struct {
     ngx_mdvr_uuid_t           device;
     ngx_str_t                 text;
     ngx_mdvr_ws_payload_t    *payload;       /* made for the first taker */
+    uint64_t                  number;        /* of this worker's messages */
 } ngx_mdvr_push_t;
 
 
@@ -83,18 +84,26 @@ typedef enum {
 
 
 struct ngx_mdvr_client_s {
-    ngx_queue_t               all;           /* clients of this worker */
+
+    /* what a delivery looks at, in one cache line */
+
     ngx_queue_t               queue;         /* of the hub */
-    ngx_mdvr_hub_t           *hub;
+    ngx_mdvr_ws_t            *ws;
     ngx_mdvr_visible_t       *visible;       /* NULL: sees the whole tenant */
+    int64_t                   seq;           /* newest event it has */
+    uint32_t                  topics;        /* bits of ngx_mdvr_topic_e */
+    uint32_t                  dropped;
+    ngx_mdvr_client_state_e   state;
+    unsigned                  filtered:1;    /* there are `devices` */
+
+    ngx_mdvr_hub_t           *hub;
+    ngx_queue_t               all;           /* clients of this worker */
     ngx_queue_t               seers;         /* of `visible` */
 
-    ngx_mdvr_ws_t            *ws;
     ngx_connection_t         *c;
     ngx_pool_t               *pool;          /* its own, holds it and ties its
                                                 queries */
     const ngx_mdvr_push_conf_t  *conf;
-    ngx_mdvr_client_state_e   state;
 
     ngx_mdvr_principal_t      principal;
     ngx_mdvr_uuid_t           tenant;
@@ -102,10 +111,7 @@ struct ngx_mdvr_client_s {
     u_char                    user_text[NGX_MDVR_UUID_LEN];
     ngx_str_t                 key;           /* an API key, to ask again */
 
-    uint32_t                  topics;        /* bits of ngx_mdvr_topic_e */
     ngx_mdvr_set_t            devices;       /* the filter */
-    ngx_uint_t                filtered;      /* there is one */
-    int64_t                   seq;           /* newest event it has */
 
     /* replaying */
     u_char                    after[64];
@@ -125,7 +131,6 @@ struct ngx_mdvr_client_s {
 
     ngx_queue_t               inbox;         /* messages that wait */
     ngx_uint_t                ninbox;
-    ngx_uint_t                dropped;
     ngx_uint_t                tokens;        /* messages it may send */
     ngx_msec_t                tokens_at;
     ngx_msec_t                rekey_at;
@@ -188,8 +193,10 @@ ngx_int_t ngx_mdvr_visible_init(void);
 ngx_int_t ngx_mdvr_visible_join(ngx_mdvr_client_t *client);
 void ngx_mdvr_visible_leave(ngx_mdvr_client_t *client);
 ngx_uint_t ngx_mdvr_visible_is_ready(const ngx_mdvr_visible_t *visible);
-ngx_uint_t ngx_mdvr_visible_has(const ngx_mdvr_visible_t *visible,
-    const ngx_mdvr_uuid_t *device);
+
+/* Looked up once for all sockets of a user. */
+ngx_uint_t ngx_mdvr_visible_has(ngx_mdvr_visible_t *visible,
+    const ngx_mdvr_push_t *push);
 
 
 #endif

@@ -395,7 +395,7 @@ ngx_mdvr_client_deliver(ngx_mdvr_client_t *client, ngx_mdvr_push_t *push)
         || (client->filtered
             && !ngx_mdvr_set_has(&client->devices, &push->device))
         || (client->visible
-            && !ngx_mdvr_visible_has(client->visible, &push->device)))
+            && !ngx_mdvr_visible_has(client->visible, push)))
     {
         return;
     }

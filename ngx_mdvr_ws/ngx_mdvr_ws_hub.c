@@ -318,12 +318,18 @@ ngx_mdvr_hub_message(void *data, const ngx_str_t *channel,
 static void
 ngx_mdvr_hub_dispatch(ngx_mdvr_hub_t *hub, ngx_mdvr_push_t *push)
 {
-    ngx_queue_t  *q;
+    ngx_queue_t      *q, *next;
+    static uint64_t   number;
+
+    push->number = ++number;
 
     for (q = ngx_queue_head(&hub->clients);
          q != ngx_queue_sentinel(&hub->clients);
-         q = ngx_queue_next(q))
+         q = next)
     {
+        next = ngx_queue_next(q);
+        __builtin_prefetch(ngx_queue_data(next, ngx_mdvr_client_t, queue));
+
         ngx_mdvr_client_deliver(ngx_queue_data(q, ngx_mdvr_client_t, queue),
                                 push);
     }

@@ -18,6 +18,8 @@ struct ngx_mdvr_visible_s {
     u_char                    key[32];
     ngx_queue_t               seers;
     ngx_mdvr_set_t            set;
+    uint64_t                  number;        /* the push looked up last */
+    ngx_uint_t                has;           /* and what was found */
     ngx_event_t               timer;
     ngx_uint_t                ready;
     ngx_uint_t                busy;          /* its list is being walked */
@@ -95,10 +97,14 @@ ngx_mdvr_visible_is_ready(const ngx_mdvr_visible_t *visible)
 
 
 ngx_uint_t
-ngx_mdvr_visible_has(const ngx_mdvr_visible_t *visible,
-    const ngx_mdvr_uuid_t *device)
+ngx_mdvr_visible_has(ngx_mdvr_visible_t *visible, const ngx_mdvr_push_t *push)
 {
-    return ngx_mdvr_set_has(&visible->set, device);
+    if (visible->number != push->number) {
+        visible->number = push->number;
+        visible->has = ngx_mdvr_set_has(&visible->set, &push->device);
+    }
+
+    return visible->has;
 }
 
 
@@ -259,6 +265,7 @@ ngx_mdvr_visible_rows(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
     }
 
     v->set = set;
+    v->number = 0;
 
     was = v->ready;
     v->ready = 1;
