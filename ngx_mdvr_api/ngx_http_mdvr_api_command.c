@@ -276,7 +276,8 @@ ngx_http_mdvr_api_command_run(ngx_http_mdvr_api_ctx_t *ctx,
         " coalesce(d.utc_offset_minutes, s.utc_offset_minutes, 0)::int,"
         " d.channels::int, d.settings->>'device_user',"
         " d.settings->>'device_password', d.enabled::int,"
-        " ($2 <> '' and $2 in (d.serial, d.plate))::int, mdvr.uuid7()"
+        " ($2 <> '' and $2 in (d.serial, d.plate))::int, mdvr.uuid7(),"
+        " mdvr.device_upgrading(d.id)::int"
         " from mdvr.device d"
         " left join mdvr.device_state s on s.device_id = d.id"
         " where d.id = $1::uuid and d.deleted_at is null",
@@ -350,6 +351,14 @@ ngx_http_mdvr_api_job_device(ngx_http_mdvr_api_ctx_t *ctx,
     {
         ngx_http_mdvr_api_invalid_field(ctx, "confirmation_required",
                 "confirm", "must be the plate or serial of the vehicle");
+        return;
+    }
+
+    if ((job->kind->flags & API_COMMAND_MEDIA)
+        && (ngx_mdvr_pg_int(rows, 0, 10, &n) != NGX_OK || n))
+    {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_CONFLICT, "device_busy",
+                                  API_UPGRADING, 0);
         return;
     }
 

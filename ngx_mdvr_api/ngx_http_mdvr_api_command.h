@@ -32,6 +32,7 @@ typedef const char *(*ngx_http_mdvr_api_encode_pt)(
 #define API_COMMAND_SUPER    0x01       /* super_admin only */
 #define API_COMMAND_CONFIRM  0x02       /* some actions want "confirm" */
 #define API_COMMAND_FIRMWARE 0x04       /* firmware_id is looked up */
+#define API_COMMAND_MEDIA    0x08       /* opens a media session */
 
 
 struct ngx_http_mdvr_api_kind_s {

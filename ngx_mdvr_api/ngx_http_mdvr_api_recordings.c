@@ -645,6 +645,8 @@ ngx_http_mdvr_api_download(ngx_http_mdvr_api_ctx_t *ctx)
         "   from d, b, f, busy"
         "   where (d.online or mdvr.refuse('MD409', 'device_offline',"
         "      'the device is not connected'))"
+        "    and (not mdvr.device_upgrading(d.id)"
+        "      or mdvr.refuse('MD409', 'device_busy', '" API_UPGRADING "'))"
         "    and (busy.by is null or coalesce((b->>'force')::boolean, false)"
         "      or mdvr.refuse('MD409', 'device_busy', busy.by"
         "       || ' is in the way'))"

@@ -40,6 +40,7 @@ const char  api_sql_video_sessions[] = API_PAGE(
     "   'error_code', c.error_code, 'error', c.error, 'reason', c.reason) end,"\
     " 'success', c.success, 'error_code', c.error_code, 'error', c.error,"    \
     " 'reason', c.reason, 'progress', c.progress,"                            \
+    " 'transferred_bytes', c.transferred_bytes, 'size_bytes', c.size_bytes,"  \
     " 'request_id', c.request_id,"                                            \
     " 'created_at', mdvr.rfc3339(c.created_at),"                              \
     " 'sent_at', mdvr.rfc3339(c.sent_at),"                                    \

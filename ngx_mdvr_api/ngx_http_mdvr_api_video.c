@@ -133,7 +133,8 @@ ngx_http_mdvr_api_video_start(ngx_http_mdvr_api_ctx_t *ctx)
     ctx->data = v;
 
     ngx_http_mdvr_api_query(ctx,
-        "select d.serial, d.channels, d.enabled, mdvr.quota_live()"
+        "select d.serial, d.channels, d.enabled, mdvr.quota_live(),"
+        " mdvr.device_upgrading(d.id)::int"
         " from mdvr.device d where d.id = $1::uuid and d.deleted_at is null",
         "id", NULL, ngx_http_mdvr_api_video_device);
 }
@@ -143,7 +144,7 @@ static void
 ngx_http_mdvr_api_video_device(ngx_http_mdvr_api_ctx_t *ctx,
     const ngx_mdvr_pg_rows_t *rows)
 {
-    int64_t                     channels;
+    int64_t                     channels, upgrading;
     ngx_str_t                   s;
     mdvr_bus_t                 *bus;
     mdvr_bus_info_t             info;
@@ -172,6 +173,12 @@ ngx_http_mdvr_api_video_device(ngx_http_mdvr_api_ctx_t *ctx,
     if (s.len == 0 || s.data[0] != 't') {
         ngx_http_mdvr_api_problem(ctx, NGX_HTTP_CONFLICT, "device_disabled",
                                   "the device is disabled", 0);
+        return;
+    }
+
+    if (ngx_mdvr_pg_int(rows, 0, 4, &upgrading) != NGX_OK || upgrading) {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_CONFLICT, "device_busy",
+                                  API_UPGRADING, 0);
         return;
     }
 

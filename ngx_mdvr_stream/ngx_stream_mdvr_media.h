@@ -8,6 +8,8 @@
  *   _hls.c      parts and segments on tmpfs while somebody asks for HLS
  *   _file.c     files and pictures from the device
  *   _search.c   lists and query data from the device
+ *   _push.c     files to the device: firmware, configuration, others
+ *   _config.c   the device's configuration file
  */
 
 #ifndef NGX_STREAM_MDVR_MEDIA_H
@@ -22,7 +24,9 @@
 #include "ngx_mdvr_core/ngx_mdvr_core.h"
 #include "ngx_mdvr_core/ngx_mdvr_bus.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
+#include "ngx_mdvr_core/ngx_mdvr_transfer.h"
 
+#include "mdvr/basics/bytes.h"
 #include "mdvr/dc/media.h"
 #include "mdvr/dc/register.h"
 
@@ -55,6 +59,9 @@ typedef struct {
 
 
 /*
+ * `open` sees what the device says in its registration and declines what it
+ * did not ask for (another kind of the same session is tried then).
+ *
  * All handlers may close the connection's way out: NGX_OK to go on, NGX_DONE
  * when the connection was moved to `stopping` or `lingering`, NGX_ERROR to
  * close at once, already counted and logged.
@@ -71,6 +78,9 @@ struct ngx_stream_mdvr_media_kind_s {
     ngx_int_t                    (*wake)(ngx_stream_mdvr_media_t *m);
     ngx_int_t                    (*tick)(ngx_stream_mdvr_media_t *m);
     void                         (*close)(ngx_stream_mdvr_media_t *m);
+
+    /* the socket takes more and nothing else waits for it; may be NULL */
+    ngx_int_t                    (*write)(ngx_stream_mdvr_media_t *m);
 };
 
 
@@ -105,6 +115,7 @@ struct ngx_stream_mdvr_media_s {
     uint32_t                       ticket;
     mdvr_bus_info_t               *info;             /* as of the binding */
     ngx_mdvr_bus_watch_t           watch;
+    ngx_mdvr_meter_t              *meter;
 
     ngx_event_t                    tick;
     ngx_msec_t                     deadline;         /* of this state */
@@ -160,6 +171,10 @@ ngx_int_t ngx_stream_mdvr_media_message(ngx_stream_mdvr_media_t *m,
 ngx_int_t ngx_stream_mdvr_media_bind(ngx_stream_mdvr_media_t *m,
     const mdvr_media_msg_t *msg);
 
+/* 0x6000 with result 0 and this reason, then as _refuse(). */
+ngx_int_t ngx_stream_mdvr_media_reject(ngx_stream_mdvr_media_t *m,
+    const char *why, uint32_t reason);
+
 /* -- kinds ------------------------------------------------------------------ */
 
 extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_live;
@@ -167,6 +182,10 @@ extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_file;
 extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_snapshot;
 extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_search;
 extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_query;
+extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_upgrade;
+extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_push;
+extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_config;
+extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_config_up;
 
 /* -- _hls.c ----------------------------------------------------------------- */
 

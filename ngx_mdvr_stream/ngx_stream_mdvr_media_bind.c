@@ -14,8 +14,6 @@
 #include "ngx_mdvr_stream/ngx_stream_mdvr_media.h"
 
 
-static ngx_int_t ngx_stream_mdvr_media_reject(ngx_stream_mdvr_media_t *m,
-    const char *why, uint32_t reason);
 static void ngx_stream_mdvr_media_woken(void *data);
 static ngx_int_t ngx_stream_mdvr_media_again(ngx_stream_mdvr_media_t *m,
     const mdvr_media_reg_t *reg);
@@ -27,6 +25,10 @@ static const ngx_stream_mdvr_media_kind_t  *ngx_stream_mdvr_media_kinds[] = {
     &ngx_stream_mdvr_media_snapshot,
     &ngx_stream_mdvr_media_search,
     &ngx_stream_mdvr_media_query,
+    &ngx_stream_mdvr_media_upgrade,
+    &ngx_stream_mdvr_media_push,
+    &ngx_stream_mdvr_media_config,
+    &ngx_stream_mdvr_media_config_up,
     NULL
 };
 
@@ -148,6 +150,14 @@ ngx_stream_mdvr_media_bind(ngx_stream_mdvr_media_t *m,
         return ngx_stream_mdvr_media_again(m, &reg);
     }
 
+    if (reg.kind == MDVR_SESSION_FETCH) {
+
+        /* V112 has no session; nothing is offered with V141 */
+
+        return ngx_stream_mdvr_media_reject(m, "file_missing",
+                                            MDVR_MEDIA_NO_FILE);
+    }
+
     bus = ngx_mdvr_bus();
 
     if (bus == NULL
@@ -173,33 +183,32 @@ ngx_stream_mdvr_media_bind(ngx_stream_mdvr_media_t *m,
                                             MDVR_MEDIA_BAD_SERIAL);
     }
 
-    kind = NULL;
-
-    for (i = 0; ngx_stream_mdvr_media_kinds[i]; i++) {
-        if (ngx_stream_mdvr_media_kinds[i]->session == reg.kind
-            && ngx_stream_mdvr_media_kinds[i]->kind == info.kind)
-        {
-            kind = ngx_stream_mdvr_media_kinds[i];
-            break;
-        }
-    }
-
-    if (kind == NULL) {
-        return ngx_stream_mdvr_media_reject(m, "session_kind",
-                                            MDVR_MEDIA_NO_CENTER);
-    }
-
     m->info = ngx_palloc(m->connection->pool, sizeof(mdvr_bus_info_t));
-    m->data = ngx_pcalloc(m->connection->pool, kind->size);
-
-    if (m->info == NULL || m->data == NULL) {
+    if (m->info == NULL) {
         return NGX_ERROR;
     }
 
     *m->info = info;
     m->ref = ref;
 
-    opened = kind->open(m, &reg);
+    opened = NGX_DECLINED;
+    kind = NULL;
+
+    for (i = 0; ngx_stream_mdvr_media_kinds[i] && opened == NGX_DECLINED; i++)
+    {
+        kind = ngx_stream_mdvr_media_kinds[i];
+
+        if (kind->session != reg.kind || kind->kind != info.kind) {
+            continue;
+        }
+
+        m->data = ngx_pcalloc(m->connection->pool, kind->size);
+        if (m->data == NULL) {
+            return NGX_ERROR;
+        }
+
+        opened = kind->open(m, &reg);
+    }
 
     if (opened == NGX_DECLINED) {
         return ngx_stream_mdvr_media_reject(m, "session_kind",
@@ -217,6 +226,7 @@ ngx_stream_mdvr_media_bind(ngx_stream_mdvr_media_t *m,
     }
 
     m->kind = kind;
+    m->meter = ngx_mdvr_meter_start(&info);
 
     (void) ngx_mdvr_bus_watch(&m->watch, ref, NGX_MDVR_BUS_OWNER,
                               ngx_stream_mdvr_media_woken, m);
@@ -232,7 +242,11 @@ ngx_stream_mdvr_media_bind(ngx_stream_mdvr_media_t *m,
     b = mdvr_buf(text, sizeof(text));
     mdvr_media_write_result(&b, 1, 0);
 
-    return ngx_stream_mdvr_media_send(m, &b) == NGX_ERROR ? NGX_ERROR : NGX_OK;
+    if (ngx_stream_mdvr_media_send(m, &b) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    return kind->write && m->out_len == 0 ? kind->write(m) : NGX_OK;
 }
 
 
@@ -248,7 +262,8 @@ ngx_stream_mdvr_media_again(ngx_stream_mdvr_media_t *m,
 
     n = ngx_strlen(m->info->session);
 
-    if (reg->kind != m->kind->session || reg->session_id.len != n
+    if (reg->kind != m->kind->session || m->kind->write
+        || reg->session_id.len != n
         || ngx_memcmp(reg->session_id.p, m->info->session, n) != 0)
     {
         return ngx_stream_mdvr_media_refuse(m, "session_change");
@@ -261,7 +276,7 @@ ngx_stream_mdvr_media_again(ngx_stream_mdvr_media_t *m,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_stream_mdvr_media_reject(ngx_stream_mdvr_media_t *m, const char *why,
     uint32_t reason)
 {

@@ -90,7 +90,8 @@ const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_file = {
     ngx_stream_mdvr_file_message,
     ngx_stream_mdvr_file_wake,
     ngx_stream_mdvr_file_tick,
-    ngx_stream_mdvr_file_close
+    ngx_stream_mdvr_file_close,
+    NULL
 };
 
 
@@ -102,7 +103,8 @@ const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_snapshot = {
     ngx_stream_mdvr_file_message,
     ngx_stream_mdvr_file_wake,
     ngx_stream_mdvr_file_tick,
-    ngx_stream_mdvr_file_close
+    ngx_stream_mdvr_file_close,
+    NULL
 };
 
 

@@ -86,7 +86,8 @@ const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_live = {
     ngx_stream_mdvr_live_message,
     ngx_stream_mdvr_live_wake,
     ngx_stream_mdvr_live_tick,
-    ngx_stream_mdvr_live_close
+    ngx_stream_mdvr_live_close,
+    NULL
 };
 
 

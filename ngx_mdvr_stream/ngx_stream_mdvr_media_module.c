@@ -487,6 +487,13 @@ ngx_stream_mdvr_media_write(ngx_event_t *wev)
         ngx_shutdown_socket(c->fd, NGX_WRITE_SHUTDOWN);
     }
 
+    if (m->out_len == 0 && m->state == NGX_STREAM_MDVR_MEDIA_BOUND
+        && m->kind->write && m->kind->write(m) == NGX_ERROR)
+    {
+        (void) ngx_stream_mdvr_media_close(m);
+        return;
+    }
+
     if (ngx_handle_write_event(wev, 0) != NGX_OK) {
         (void) ngx_stream_mdvr_media_close(m);
     }
@@ -560,6 +567,15 @@ ngx_stream_mdvr_media_tick(ngx_event_t *ev)
 
 /* --- the end ------------------------------------------------------------------ */
 
+static void
+ngx_stream_mdvr_media_unmeter(ngx_stream_mdvr_media_t *m)
+{
+    ngx_mdvr_meter_end(m->meter, m->ref, m->bytes);
+    m->meter = NULL;
+}
+
+
+
 /*
  * The receive buffer may hold bytes that nobody will read: closing now would
  * send a reset that may overtake our last message, so wait for the peer a
@@ -577,6 +593,7 @@ ngx_stream_mdvr_media_close(ngx_stream_mdvr_media_t *m)
             m->kind = NULL;
         }
 
+        ngx_stream_mdvr_media_unmeter(m);
         ngx_mdvr_bus_unwatch(&m->watch);
         ngx_stream_mdvr_media_free(m);
         ngx_stream_mdvr_media_move(m, NGX_STREAM_MDVR_MEDIA_LINGERING,
@@ -593,6 +610,16 @@ ngx_stream_mdvr_media_close(ngx_stream_mdvr_media_t *m)
         return NGX_AGAIN;
     }
 
+    /* here and not in the cleanup: a statement that is made on the way may
+       open a connection to the database, which takes the place of ours when
+       that has been given back */
+
+    if (m->kind) {
+        m->kind->close(m);
+        m->kind = NULL;
+    }
+
+    ngx_stream_mdvr_media_unmeter(m);
     ngx_stream_finalize_session(m->session, NGX_STREAM_OK);
 
     return NGX_DONE;
@@ -604,19 +631,6 @@ ngx_stream_mdvr_media_cleanup(void *data)
 {
     ngx_stream_mdvr_media_t  *m = data;
 
-    if (m->kind) {
-        m->kind->close(m);
-        m->kind = NULL;
-    }
-
-    ngx_mdvr_bus_unwatch(&m->watch);
-    ngx_stream_mdvr_media_free(m);
-    ngx_stream_mdvr_media_count(m);
-
-    if (m->tick.timer_set) {
-        ngx_del_timer(&m->tick);
-    }
-
     if (m->counted_new) {
         ngx_mdvr_address_sub(m->connection->sockaddr,
                              NGX_MDVR_ADDR_UNREGISTERED);
@@ -626,5 +640,19 @@ ngx_stream_mdvr_media_cleanup(void *data)
         ngx_mdvr_address_sub(m->connection->sockaddr, NGX_MDVR_ADDR_SOCKET);
     }
 
+    if (m->tick.timer_set) {
+        ngx_del_timer(&m->tick);
+    }
+
     ngx_mdvr_count_n(media_connections, -1);
+    ngx_stream_mdvr_media_count(m);
+
+    if (m->kind) {
+        m->kind->close(m);
+        m->kind = NULL;
+    }
+
+    ngx_mdvr_bus_unwatch(&m->watch);
+    ngx_stream_mdvr_media_free(m);
+    ngx_stream_mdvr_media_unmeter(m);
 }

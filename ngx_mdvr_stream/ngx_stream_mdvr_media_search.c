@@ -43,7 +43,8 @@ const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_search = {
     ngx_stream_mdvr_search_message,
     ngx_stream_mdvr_search_wake,
     ngx_stream_mdvr_search_tick,
-    ngx_stream_mdvr_search_close
+    ngx_stream_mdvr_search_close,
+    NULL
 };
 
 
@@ -55,7 +56,8 @@ const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_query = {
     ngx_stream_mdvr_query_message,
     ngx_stream_mdvr_search_wake,
     ngx_stream_mdvr_search_tick,
-    ngx_stream_mdvr_search_close
+    ngx_stream_mdvr_search_close,
+    NULL
 };
 
 
