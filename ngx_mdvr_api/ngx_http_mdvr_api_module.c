@@ -256,6 +256,8 @@ ngx_http_mdvr_api_handler(ngx_http_request_t *r)
     ctx->request = r;
     ngx_http_set_ctx(r, ctx, ngx_http_mdvr_api_module);
 
+    ngx_mdvr_http_span_begin(r);
+
     if (ngx_http_mdvr_api_cors(r) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -1206,6 +1208,7 @@ ngx_http_mdvr_api_log_handler(ngx_http_request_t *r)
                            + (tp->msec - r->start_msec));
 
     ngx_mdvr_metric_http(label, status, ngx_max(ms, 0));
+    ngx_mdvr_http_span_end(r, label, status);
 
     return NGX_OK;
 }

@@ -491,6 +491,7 @@ ngx_http_mdvr_api_query(ngx_http_mdvr_api_ctx_t *ctx, const char *sql,
     call.user_id = ctx->user;
     call.app_role = ctx->role;
     call.retry = (ctx->request->method & (NGX_HTTP_GET|NGX_HTTP_HEAD)) != 0;
+    call.traceparent = ngx_mdvr_http_traceparent(ctx->request);
 
     ctx->rows = rows;
 

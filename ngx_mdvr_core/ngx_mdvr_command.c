@@ -112,8 +112,6 @@ static ngx_str_t              ngx_mdvr_command_ans;
 static ngx_str_t              ngx_mdvr_command_cmd;
 
 
-#define ngx_mdvr_view(s)  mdvr_str((s)->data, (s)->len)
-
 #define ngx_mdvr_wire(slot)  (ngx_mdvr_command_tag << 6 | (uint32_t) (slot))
 
 

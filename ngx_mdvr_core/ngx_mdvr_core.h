@@ -17,6 +17,7 @@
 #include <ngx_event.h>
 
 #include "mdvr/basics/rc.h"
+#include "mdvr/basics/str.h"
 #include "ngx_mdvr_core/ngx_mdvr_uuid.h"
 
 
@@ -24,6 +25,9 @@
 #define NGX_MDVR_NO_SLOT    ((ngx_uint_t) -1)
 
 #define NGX_MDVR_NODE_MAX   32
+
+/* an ngx_str_t as the pure library's view */
+#define ngx_mdvr_view(s)    mdvr_str((s)->data, (s)->len)
 
 
 /* in the order of the first parameter of "mdvr_postgres" */
@@ -61,6 +65,9 @@ typedef struct {
     ngx_str_t                 bus_dir;
     ngx_uint_t                bus_streams;
     size_t                    bus_ring;      /* bytes per stream */
+
+    ngx_str_t                 trace;         /* socket; empty: no spans */
+    ngx_uint_t                trace_ratio;   /* millionths of the traces */
 } ngx_mdvr_core_conf_t;
 
 

@@ -13,6 +13,7 @@
 #include "ngx_mdvr_core/ngx_mdvr_download.h"
 #include "ngx_mdvr_core/ngx_mdvr_command.h"
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
+#include "ngx_mdvr_core/ngx_mdvr_trace.h"
 #include "mdvr/dc/write.h"
 
 #include <jansson.h>
@@ -273,6 +274,34 @@ ngx_mdvr_download_staged(const char *id)
 }
 
 
+/* What belongs to an alarm continues its trace. */
+
+static void
+ngx_mdvr_download_trace(json_t *note)
+{
+    u_char       buf[MDVR_TRACEPARENT_LEN];
+    ngx_str_t    id, s;
+    const char  *alarm;
+
+    alarm = json_string_value(json_object_get(note, "alarm_id"));
+
+    if (alarm == NULL
+        || json_string_value(json_object_get(note, "traceparent")))
+    {
+        return;
+    }
+
+    id.data = (u_char *) alarm;
+    id.len = ngx_strlen(alarm);
+    s = ngx_mdvr_trace_of_alarm(&id, buf);
+
+    if (s.len) {
+        json_object_set_new(note, "traceparent",
+                            json_stringn((char *) s.data, s.len));
+    }
+}
+
+
 static void
 ngx_mdvr_download_claimed(void *data, const ngx_mdvr_pg_rows_t *rows,
     mdvr_rc_t rc)
@@ -299,6 +328,8 @@ ngx_mdvr_download_claimed(void *data, const ngx_mdvr_pg_rows_t *rows,
         ngx_free(d);
         return;
     }
+
+    ngx_mdvr_download_trace(note);
 
     if (ngx_mdvr_download_command(d, note) != NGX_OK) {
         text = json_dumps(note, JSON_COMPACT);
@@ -344,7 +375,7 @@ ngx_mdvr_download_command(ngx_mdvr_download_t *d, json_t *note)
     uint32_t               from, to, base;
     mdvr_rc_t              rc;
     mdvr_buf_t             body;
-    const char            *id, *path, *origin;
+    const char            *id, *path, *origin, *trace;
     mdvr_bus_info_t        info;
     mdvr_endpoint_t        media;
     ngx_mdvr_command_t     command;
@@ -410,6 +441,13 @@ ngx_mdvr_download_command(ngx_mdvr_download_t *d, json_t *note)
     command.body.data = buf;
     command.body.len = body.len;
     command.timeout = NGX_MDVR_DOWNLOAD_ANSWER;
+
+    trace = json_string_value(json_object_get(note, "traceparent"));
+
+    if (trace) {
+        command.traceparent.data = (u_char *) trace;
+        command.traceparent.len = ngx_strlen(trace);
+    }
 
     if (body.len && buf[0] == ',') {
         command.body.data++;

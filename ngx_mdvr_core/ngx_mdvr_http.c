@@ -8,12 +8,14 @@
 
 #include "ngx_mdvr_core/ngx_mdvr_http.h"
 #include "ngx_mdvr_core/ngx_mdvr_rc.h"
+#include "ngx_mdvr_core/ngx_mdvr_trace.h"
 #include "ngx_mdvr_core/ngx_mdvr_uuid.h"
 
 #include "mdvr/basics/json.h"
 
 
-#define NGX_MDVR_REQUEST_ID_MAX  64
+#define NGX_MDVR_REQUEST_ID_MAX   64
+#define NGX_MDVR_TRACEPARENT_MAX  256
 
 
 typedef struct {
@@ -23,6 +25,9 @@ typedef struct {
     unsigned                   asked:1;      /* rc and principal are valid */
     void                     (*done)(ngx_http_request_t *r);
     u_char                     text[NGX_MDVR_REQUEST_ID_MAX];
+    ngx_mdvr_span_t            span;
+    ngx_str_t                  traceparent;  /* that of `span` */
+    u_char                     trace[MDVR_TRACEPARENT_LEN];
 } ngx_mdvr_http_ctx_t;
 
 
@@ -185,53 +190,94 @@ ngx_mdvr_http_request_id(ngx_http_request_t *r)
 }
 
 
-/* version 00: "00-" 32 hex "-" 16 hex "-" 2 hex, neither id all zeros */
+/* The caller's, when it is one. */
+
+static ngx_str_t
+ngx_mdvr_http_trace_sent(ngx_http_request_t *r)
+{
+    ngx_str_t     *s;
+    mdvr_trace_t   t;
+
+    s = ngx_mdvr_http_find(r->main, "traceparent");
+
+    if (s == NULL || s->len > NGX_MDVR_TRACEPARENT_MAX
+        || !mdvr_trace_read(&t, mdvr_str(s->data, s->len)))
+    {
+        return (ngx_str_t) ngx_string("");
+    }
+
+    return *s;
+}
+
+
+void
+ngx_mdvr_http_span_begin(ngx_http_request_t *r)
+{
+    ngx_str_t             sent;
+    ngx_mdvr_http_ctx_t  *ctx;
+
+    if (!ngx_mdvr_trace_on()) {
+        return;
+    }
+
+    ctx = ngx_mdvr_http_ctx(r);
+
+    if (ctx && ctx->traceparent.len == 0) {
+        sent = ngx_mdvr_http_trace_sent(r);
+        ngx_mdvr_span_begin(&ctx->span, &sent);
+        ctx->traceparent = ngx_mdvr_span_parent(&ctx->span, ctx->trace);
+    }
+}
+
 
 ngx_str_t
 ngx_mdvr_http_traceparent(ngx_http_request_t *r)
 {
-    u_char      c;
-    size_t      i;
-    ngx_str_t  *s, none;
-    ngx_uint_t  trace, span;
+    ngx_mdvr_http_ctx_t  *ctx;
 
-    ngx_str_set(&none, "");
-
-    s = ngx_mdvr_http_find(r->main, "traceparent");
-
-    if (s == NULL || s->len != 55) {
-        return none;
+    if (!ngx_mdvr_trace_on()) {
+        return ngx_mdvr_http_trace_sent(r);
     }
 
-    trace = 0;
-    span = 0;
+    ngx_mdvr_http_span_begin(r);
 
-    for (i = 0; i < 55; i++) {
-        c = s->data[i];
+    ctx = ngx_mdvr_http_ctx(r);
 
-        if (i == 2 || i == 35 || i == 52) {
-            if (c != '-') {
-                return none;
-            }
+    return ctx ? ctx->traceparent : (ngx_str_t) ngx_string("");
+}
 
-            continue;
-        }
 
-        if ((c < '0' || c > '9') && (c < 'a' || c > 'f')) {
-            return none;
-        }
+void
+ngx_mdvr_http_span_end(ngx_http_request_t *r, const ngx_str_t *route,
+    ngx_uint_t status)
+{
+    u_char                text[NGX_MDVR_UUID_LEN];
+    mdvr_str_t            tenant;
+    ngx_mdvr_http_ctx_t  *ctx;
 
-        if (c != '0') {
-            trace |= (i < 35);
-            span |= (i > 35 && i < 52);
-        }
+    ctx = ngx_mdvr_http_ctx(r);
+
+    if (ctx == NULL || !ctx->span.open) {
+        return;
     }
 
-    if (s->data[0] != '0' || s->data[1] != '0' || !trace || !span) {
-        return none;
+    tenant = mdvr_str(text, 0);
+
+    if (ctx->asked && ctx->rc == MDVR_OK) {
+        (void) ngx_mdvr_uuid_print(text, &ctx->principal.tenant);
+        tenant.len = NGX_MDVR_UUID_LEN;
     }
 
-    return *s;
+    mdvr_span_attr_t  attrs[] = {
+        { "http.request.method", ngx_mdvr_view(&r->method_name), 0 },
+        { "http.route", ngx_mdvr_view(route), 0 },
+        { "http.response.status_code", { NULL, 0 }, (int64_t) status },
+        { "mdvr.request_id", ngx_mdvr_view(ngx_mdvr_http_request_id(r)), 0 },
+        { "mdvr.tenant_id", tenant, 0 }
+    };
+
+    ngx_mdvr_span_end(&ctx->span, MDVR_SPAN_SERVER, ngx_mdvr_view(route),
+                      status >= 500 ? "server error" : NULL, attrs, 5);
 }
 
 

@@ -29,8 +29,16 @@ typedef struct {
  */
 ngx_str_t *ngx_mdvr_http_request_id(ngx_http_request_t *r);
 
-/* "traceparent" of W3C when valid, else "". */
+/*
+ * What commands, jobs and database calls of this request go on with: its own
+ * span, else the caller's "traceparent" when that is valid, else "".
+ */
 ngx_str_t ngx_mdvr_http_traceparent(ngx_http_request_t *r);
+
+/* The span of a request; both do nothing when spans are not made. */
+void ngx_mdvr_http_span_begin(ngx_http_request_t *r);
+void ngx_mdvr_http_span_end(ngx_http_request_t *r, const ngx_str_t *route,
+    ngx_uint_t status);
 
 /*
  * Sends application/problem+json and returns what the handler (or

@@ -60,6 +60,8 @@
     M(COUNTER, ws_bytes_total, "Bytes written to push sockets")               \
     M(COUNTER, ws_dropped_total, "Telemetry messages dropped, slow client")   \
     M(COUNTER, ws_closed_slow_total, "Push sockets closed with 4408")         \
+    M(COUNTER, trace_spans_total, "Spans handed to the exporter")             \
+    M(COUNTER, trace_spans_dropped_total, "Spans that could not be handed on") \
     M(COUNTER, zone_full_total, "Refusals because the zone was full")
 
 typedef enum {

@@ -16,6 +16,7 @@
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
+#include "ngx_mdvr_core/ngx_mdvr_trace.h"
 #include "ngx_mdvr_core/ngx_mdvr_registry.h"
 
 #include <sys/eventfd.h>
@@ -93,6 +94,13 @@ static ngx_command_t  ngx_mdvr_commands[] = {
     { ngx_string("mdvr_bus"),
       NGX_MAIN_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1234,
       ngx_mdvr_conf_bus,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("mdvr_trace"),
+      NGX_MAIN_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE12,
+      ngx_mdvr_conf_trace,
       0,
       0,
       NULL },
@@ -836,7 +844,8 @@ ngx_mdvr_init_process(ngx_cycle_t *cycle)
     ngx_mdvr_tick.data = ngx_mdvr_wake;
     ngx_add_timer(&ngx_mdvr_tick, NGX_MDVR_TICK);
 
-    if (ngx_mdvr_pg_init(cycle, conf) != NGX_OK
+    if (ngx_mdvr_trace_init(cycle, conf) != NGX_OK
+        || ngx_mdvr_pg_init(cycle, conf) != NGX_OK
         || ngx_mdvr_redis_init(cycle, conf) != NGX_OK
         || ngx_mdvr_registry_init(cycle, conf) != NGX_OK
         || ngx_mdvr_command_init(cycle, conf) != NGX_OK

@@ -18,6 +18,7 @@
  */
 
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
+#include "ngx_mdvr_core/ngx_mdvr_trace.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 #include "ngx_mdvr_core/ngx_mdvr_pg_rows.h"
 #include "ngx_mdvr_core/ngx_mdvr_tie.h"
@@ -82,6 +83,8 @@ typedef struct {
     ngx_msec_t                start;
     ngx_msec_t                timeout;
 
+    ngx_mdvr_span_t           span;
+
     PGresult                 *result;        /* the last, or the first error */
     unsigned                  failed:1;
     unsigned                  retry:1;
@@ -114,6 +117,7 @@ static void ngx_mdvr_pg_fail(ngx_mdvr_pg_req_t *req, mdvr_rc_t rc,
 static void ngx_mdvr_pg_finish(ngx_mdvr_pg_req_t *req);
 static void ngx_mdvr_pg_answer(ngx_mdvr_pg_req_t *req,
     const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc);
+static void ngx_mdvr_pg_span(ngx_mdvr_pg_req_t *req, mdvr_rc_t rc);
 static void ngx_mdvr_pg_free(ngx_mdvr_pg_req_t *req);
 static void ngx_mdvr_pg_gone(ngx_mdvr_tie_t *tie);
 static void ngx_mdvr_pg_deadline(ngx_event_t *ev);
@@ -301,6 +305,10 @@ ngx_mdvr_pg_query(ngx_pool_t *cpool, const ngx_mdvr_pg_call_t *call,
     req->bulk = call->bulk;
     req->start = ngx_current_msec;
     req->timeout = ngx_max(timeout, 1);
+
+    if (call->traceparent.len) {
+        ngx_mdvr_span_child(&req->span, &call->traceparent);
+    }
 
     if (pool->conf->prepare) {
 
@@ -673,6 +681,22 @@ ngx_mdvr_pg_fail(ngx_mdvr_pg_req_t *req, mdvr_rc_t rc, PGresult *result)
 }
 
 
+/* The text of a statement is ours and has no value of anybody in it. */
+
+static void
+ngx_mdvr_pg_span(ngx_mdvr_pg_req_t *req, mdvr_rc_t rc)
+{
+    mdvr_span_attr_t  attrs[] = {
+        { "db.system", MDVR_STR("postgresql"), 0 },
+        { "db.user", mdvr_cstr(ngx_mdvr_pg_names[req->pool->role]), 0 },
+        { "db.statement", mdvr_cstr(req->sql), 0 }
+    };
+
+    ngx_mdvr_span_end(&req->span, MDVR_SPAN_CLIENT, MDVR_STR("postgresql"),
+                      rc == MDVR_OK ? NULL : mdvr_rc_name(rc), attrs, 3);
+}
+
+
 /* Calls the requester, once, if there still is one. */
 
 static void
@@ -689,6 +713,10 @@ ngx_mdvr_pg_answer(ngx_mdvr_pg_req_t *req, const ngx_mdvr_pg_rows_t *rows,
 
     done = req->done;
     req->done = NULL;
+
+    if (req->span.open) {
+        ngx_mdvr_pg_span(req, rc);
+    }
 
     if (done) {
         ngx_mdvr_observe(db_call_seconds, ngx_current_msec - req->start);

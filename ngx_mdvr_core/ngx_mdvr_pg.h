@@ -38,6 +38,8 @@ typedef struct {
     ngx_str_t                   tenant;      /* app.current_tenant_id, "" if none */
     ngx_str_t                   user_id;     /* app.current_user_id */
     ngx_str_t                   app_role;    /* app.current_role */
+    ngx_str_t                   traceparent; /* the call becomes a span below
+                                                it; "": none */
     unsigned                    retry:1;     /* idempotent: run it again, within
                                                 the deadline, when the connection
                                                 was lost under it */

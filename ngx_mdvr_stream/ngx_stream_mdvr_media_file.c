@@ -19,6 +19,7 @@
 #include "ngx_mdvr_core/ngx_mdvr_download.h"
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
 #include "ngx_mdvr_core/ngx_mdvr_time.h"
+#include "ngx_mdvr_core/ngx_mdvr_trace.h"
 #include "mdvr/domain/job.h"
 #include "mdvr/domain/keys.h"
 
@@ -67,6 +68,9 @@ typedef struct {
     unsigned                    resumed:1;
     unsigned                    begun:1;
     unsigned                    done:1;
+    ngx_mdvr_span_t             span;           /* until the file is complete,
+                                                   or the connection ends */
+    u_char                      trace[MDVR_TRACEPARENT_LEN];
 } ngx_stream_mdvr_file_t;
 
 
@@ -77,6 +81,8 @@ static ngx_int_t ngx_stream_mdvr_file_message(ngx_stream_mdvr_media_t *m,
 static ngx_int_t ngx_stream_mdvr_file_wake(ngx_stream_mdvr_media_t *m);
 static ngx_int_t ngx_stream_mdvr_file_tick(ngx_stream_mdvr_media_t *m);
 static void ngx_stream_mdvr_file_close(ngx_stream_mdvr_media_t *m);
+static void ngx_stream_mdvr_file_span(ngx_stream_mdvr_file_t *file);
+static void ngx_stream_mdvr_file_span_end(ngx_stream_mdvr_media_t *m);
 static ngx_int_t ngx_stream_mdvr_file_stage(ngx_stream_mdvr_media_t *m);
 static void ngx_stream_mdvr_file_thread(void *data, ngx_log_t *log);
 static void ngx_stream_mdvr_file_staged(ngx_event_t *ev);
@@ -299,6 +305,7 @@ ngx_stream_mdvr_file_open(ngx_stream_mdvr_media_t *m,
 
     if (mdvr_bus_note(ngx_mdvr_bus(), m->ref, text, sizeof(text)) == MDVR_OK) {
         file->note = json_loads(text, 0, NULL);
+        ngx_stream_mdvr_file_span(file);
     }
 
     word = ngx_stream_mdvr_file_word(file, "download_id");
@@ -570,11 +577,48 @@ ngx_stream_mdvr_file_tick(ngx_stream_mdvr_media_t *m)
 }
 
 
+/* The transfer as a span below the command, or the alarm, that it is for. */
+
+static void
+ngx_stream_mdvr_file_span(ngx_stream_mdvr_file_t *file)
+{
+    ngx_str_t  above;
+
+    above.data = (u_char *) ngx_stream_mdvr_file_word(file, "traceparent");
+    above.len = above.data ? ngx_strlen(above.data) : 0;
+
+    if (above.len == 0) {
+        above.data = (u_char *) ngx_stream_mdvr_file_word(file, "alarm_id");
+        above.len = above.data ? ngx_strlen(above.data) : 0;
+        above = ngx_mdvr_trace_of_alarm(&above, file->trace);
+    }
+
+    ngx_mdvr_span_child(&file->span, &above);
+}
+
+
+static void
+ngx_stream_mdvr_file_span_end(ngx_stream_mdvr_media_t *m)
+{
+    ngx_stream_mdvr_file_t  *file = m->data;
+
+    mdvr_span_attr_t  attrs[] = {
+        { "mdvr.serial", mdvr_cstr(m->info ? m->info->serial : ""), 0 },
+        { "mdvr.bytes", { NULL, 0 }, file->safe }
+    };
+
+    ngx_mdvr_span_end(&file->span, MDVR_SPAN_SERVER, MDVR_STR("transfer"),
+                      file->done ? NULL : "closed before its end", attrs, 2);
+}
+
+
 static void
 ngx_stream_mdvr_file_close(ngx_stream_mdvr_media_t *m)
 {
     ngx_stream_mdvr_file_t   *file = m->data;
     ngx_stream_mdvr_stage_t  *stage = file->stage;
+
+    ngx_stream_mdvr_file_span_end(m);
 
     json_decref(file->note);
     file->note = NULL;
@@ -649,6 +693,7 @@ ngx_stream_mdvr_file_document(ngx_stream_mdvr_media_t *m,
     int64_t                  now_ms;
     mdvr_job_t               job;
     mdvr_buf_t               b;
+    ngx_str_t                trace;
     const char              *word;
     ngx_mdvr_uuid_t          uuid;
     ngx_mdvr_core_conf_t    *conf;
@@ -675,8 +720,11 @@ ngx_stream_mdvr_file_document(ngx_stream_mdvr_media_t *m,
                       ? mdvr_str(stage->said.data, stage->said.len)
                       : mdvr_cstr(ngx_stream_mdvr_file_word(file, "path"));
     job.request_id = mdvr_cstr(ngx_stream_mdvr_file_word(file, "request_id"));
-    job.traceparent = mdvr_cstr(ngx_stream_mdvr_file_word(file,
-                                                          "traceparent"));
+    trace = ngx_mdvr_span_parent(&file->span, file->trace);
+    job.traceparent = trace.len
+                      ? mdvr_str(trace.data, trace.len)
+                      : mdvr_cstr(ngx_stream_mdvr_file_word(file,
+                                                            "traceparent"));
     job.channel = (unsigned) ngx_stream_mdvr_file_number(file, "channel",
                                                          m->info->channel);
     job.at_ms = ngx_stream_mdvr_file_number(file, "at_ms", now_ms);
@@ -773,6 +821,7 @@ ngx_stream_mdvr_file_stage(ngx_stream_mdvr_media_t *m)
     }
 
     file->done = 1;
+    ngx_stream_mdvr_file_span_end(m);
 
     return NGX_OK;
 }

@@ -378,6 +378,7 @@ struct ngx_mdvr_store_s {
     uint8_t                       kind;
     uint8_t                       nparams;
     unsigned                      answer:1;     /* C100 when stored */
+    int64_t                       sent_us;      /* to PostgreSQL, unix time */
     ngx_str_t                     params[NGX_MDVR_STORE_PARAMS];
 
     /* for the C100 */

@@ -26,6 +26,7 @@
 #include "mdvr/dc/time.h"
 #include "ngx_mdvr_core/ngx_mdvr_command.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
+#include "ngx_mdvr_core/ngx_mdvr_trace.h"
 
 
 #define NGX_MDVR_TASK_LATE      120000      /* ms */
@@ -54,6 +55,7 @@ struct ngx_mdvr_task_s {
     size_t                        number_len;
     u_char                        time[16];     /* h5 as sent */
     size_t                        time_len;
+    ngx_mdvr_span_t               span;         /* until its last answer */
 };
 
 
@@ -62,6 +64,8 @@ static void ngx_mdvr_task_next(ngx_mdvr_link_t *link, ngx_str_t *keyword);
 static void ngx_mdvr_task_remove(ngx_mdvr_task_t *task);
 static void ngx_mdvr_task_timer(ngx_event_t *ev);
 static void ngx_mdvr_task_answer(ngx_mdvr_task_t *task,
+    const ngx_mdvr_answer_t *answer);
+static void ngx_mdvr_task_span(ngx_mdvr_task_t *task,
     const ngx_mdvr_answer_t *answer);
 static void ngx_mdvr_task_report(ngx_mdvr_task_t *task,
     ngx_mdvr_answer_e status, const char *reason);
@@ -144,6 +148,7 @@ ngx_mdvr_sig_order(const ngx_mdvr_order_t *order)
 #undef ngx_mdvr_task_copy
 
     task->link = link;
+    ngx_mdvr_span_child(&task->span, &order->traceparent);
     task->timer.handler = ngx_mdvr_task_timer;
     task->timer.data = task;
     task->timer.log = ngx_mdvr_sig.log;
@@ -331,8 +336,35 @@ ngx_mdvr_task_report(ngx_mdvr_task_t *task, ngx_mdvr_answer_e status,
 
 
 static void
+ngx_mdvr_task_span(ngx_mdvr_task_t *task, const ngx_mdvr_answer_t *answer)
+{
+    const char  *error;
+
+    error = answer->status == NGX_MDVR_ANSWER_ACKNOWLEDGED ? NULL
+            : answer->status == NGX_MDVR_ANSWER_TIMEOUT ? "no answer in time"
+            : answer->status == NGX_MDVR_ANSWER_OFFLINE ? "device offline"
+            : "refused by the device";
+
+    mdvr_span_attr_t  attrs[] = {
+        { "mdvr.keyword", ngx_mdvr_sig_view(&task->keyword), 0 },
+        { "mdvr.serial", mdvr_str(task->link->serial,
+                                  task->link->serial_len), 0 },
+        { "mdvr.command_id", ngx_mdvr_sig_view(&task->id), 0 },
+        { "mdvr.error_code", ngx_mdvr_sig_view(&answer->error_code), 0 }
+    };
+
+    ngx_mdvr_span_end(&task->span, MDVR_SPAN_CLIENT,
+                      ngx_mdvr_sig_view(&task->keyword), error, attrs, 4);
+}
+
+
+static void
 ngx_mdvr_task_answer(ngx_mdvr_task_t *task, const ngx_mdvr_answer_t *answer)
 {
+    if (task->span.open && answer->status != NGX_MDVR_ANSWER_SENT) {
+        ngx_mdvr_task_span(task, answer);
+    }
+
     if (task->reply.len) {
         ngx_mdvr_command_answer(&task->reply, &task->id, answer);
 

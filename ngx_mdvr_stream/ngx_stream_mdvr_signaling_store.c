@@ -26,6 +26,7 @@
 #include "mdvr/domain/keys.h"
 #include "ngx_mdvr_core/ngx_mdvr_download.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
+#include "ngx_mdvr_core/ngx_mdvr_trace.h"
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
 
@@ -64,7 +65,11 @@ static void ngx_mdvr_store_batched(void *data, const ngx_mdvr_pg_rows_t *rows,
     mdvr_rc_t rc);
 static ngx_uint_t ngx_mdvr_store_flying(const ngx_mdvr_store_t *store);
 static void ngx_mdvr_store_events(ngx_uint_t kind,
-    const ngx_mdvr_uuid_t *tenant_id, const ngx_mdvr_pg_rows_t *rows);
+    const ngx_mdvr_uuid_t *tenant_id, const ngx_mdvr_pg_rows_t *rows,
+    int64_t sent_us);
+static void ngx_mdvr_store_trace(ngx_uint_t kind,
+    const ngx_mdvr_uuid_t *tenant_id, const ngx_mdvr_pg_rows_t *rows,
+    int64_t sent_us);
 static ngx_int_t ngx_mdvr_store_send(ngx_uint_t kind, ngx_str_t *params,
     ngx_msec_t timeout, ngx_mdvr_pg_done_pt done, void *data);
 static void ngx_mdvr_store_replayed(void *data,
@@ -76,12 +81,16 @@ static const ngx_mdvr_store_call_t  ngx_mdvr_store_calls[] = {
     { NULL, 0, 0, 0 },
 
     /* NGX_MDVR_STORE_ALARM */
-    { "select message, is_new from mdvr.store_alarm($1::uuid, $2, $3, $4, $5,"
+    { "select message, is_new, alarm_id, $2::text, $4::text = 'end',"
+      " (extract(epoch from $10::timestamptz) * 1000000)::bigint"
+      " from mdvr.store_alarm($1::uuid, $2, $3, $4, $5,"
       " $6, $7, $8, $9::timestamptz, $10::timestamptz, $11::jsonb,"
       " $12::jsonb, $13, $14)", 14, 1, 1 },
 
     /* NGX_MDVR_STORE_FILE */
-    { "select download_id, is_new from mdvr.store_alarm_file($1::uuid, $2,"
+    { "select download_id, is_new, alarm_id, 'V232', true,"
+      " (extract(epoch from $4::timestamptz) * 1000000)::bigint"
+      " from mdvr.store_alarm_file($1::uuid, $2,"
       " $3::timestamptz, $4::timestamptz, $5, $6, $7::bigint,"
       " $8::timestamptz, $9::int, $10::int, $11::jsonb)", 11, 1, 0 },
 
@@ -252,6 +261,8 @@ ngx_mdvr_store_queue(ngx_mdvr_store_t *store, ngx_mdvr_link_t *link)
 static void
 ngx_mdvr_store_start(ngx_mdvr_store_t *store)
 {
+    store->sent_us = ngx_mdvr_trace_on() ? ngx_mdvr_trace_now() : 0;
+
     if (!ngx_mdvr_journal_empty(&ngx_mdvr_sig.journal)
         || !ngx_mdvr_pg_up(NGX_MDVR_PG_STREAM)
         || ngx_mdvr_store_send(store->kind, store->params,
@@ -271,7 +282,8 @@ ngx_mdvr_store_stored(void *data, const ngx_mdvr_pg_rows_t *rows,
     ngx_mdvr_store_t  *store = data;
 
     if (rc == MDVR_OK) {
-        ngx_mdvr_store_events(store->kind, &store->tenant_id, rows);
+        ngx_mdvr_store_events(store->kind, &store->tenant_id, rows,
+                              store->sent_us);
         ngx_mdvr_store_finish(store, 1);
         return;
     }
@@ -718,7 +730,7 @@ ngx_mdvr_store_recorded(void *data, const ngx_mdvr_pg_rows_t *rows,
     ngx_mdvr_store_t  *store = data;
 
     if (rc == MDVR_OK) {
-        ngx_mdvr_store_events(store->kind, &store->tenant_id, rows);
+        ngx_mdvr_store_events(store->kind, &store->tenant_id, rows, 0);
 
         if (store->kind == NGX_MDVR_STORE_HELD) {
             ngx_mdvr_task_held_rows(&store->device_id, rows);
@@ -803,9 +815,67 @@ ngx_mdvr_store_refused(mdvr_rc_t rc)
 }
 
 
+/*
+ * The trace of an alarm begins with the message that made it, from the moment
+ * it came; what ends it and what announces its file are spans below that one.
+ */
+
+static void
+ngx_mdvr_store_trace(ngx_uint_t kind, const ngx_mdvr_uuid_t *tenant_id,
+    const ngx_mdvr_pg_rows_t *rows, int64_t sent_us)
+{
+    u_char            tenant[NGX_MDVR_UUID_LEN], buf[MDVR_TRACEPARENT_LEN];
+    int64_t           received_us;
+    ngx_str_t         id, keyword, later, above;
+    ngx_mdvr_span_t   span, db;
+
+    id = ngx_mdvr_pg_value(rows, 0, 2);
+    keyword = ngx_mdvr_pg_value(rows, 0, 3);
+    later = ngx_mdvr_pg_value(rows, 0, 4);
+
+    if (id.len == 0
+        || ngx_mdvr_pg_int(rows, 0, 5, &received_us) != NGX_OK)
+    {
+        return;
+    }
+
+    (void) ngx_mdvr_uuid_print(tenant, tenant_id);
+
+    mdvr_span_attr_t  call[] = {
+        { "db.system", MDVR_STR("postgresql"), 0 },
+        { "db.statement", mdvr_cstr(ngx_mdvr_store_calls[kind].sql), 0 }
+    };
+
+    mdvr_span_attr_t  attrs[] = {
+        { "mdvr.keyword", ngx_mdvr_sig_view(&keyword), 0 },
+        { "mdvr.alarm_id", ngx_mdvr_sig_view(&id), 0 },
+        { "mdvr.tenant_id", mdvr_str(tenant, NGX_MDVR_UUID_LEN), 0 }
+    };
+
+    above = ngx_mdvr_trace_of_alarm(&id, buf);
+
+    if (later.len && later.data[0] == 't') {
+        ngx_mdvr_span_child(&span, &above);
+        above = ngx_mdvr_span_parent(&span, buf);
+        span.start_us = received_us;
+        ngx_mdvr_span_end(&span, MDVR_SPAN_SERVER,
+                          ngx_mdvr_sig_view(&keyword), NULL, attrs, 3);
+
+    } else {
+        ngx_mdvr_trace_alarm(&id, received_us, ngx_mdvr_sig_view(&keyword),
+                             attrs, 3);
+    }
+
+    ngx_mdvr_span_child(&db, &above);
+    db.start_us = sent_us ? sent_us : db.start_us;
+    ngx_mdvr_span_end(&db, MDVR_SPAN_CLIENT, MDVR_STR("postgresql"), NULL,
+                      call, 2);
+}
+
+
 static void
 ngx_mdvr_store_events(ngx_uint_t kind, const ngx_mdvr_uuid_t *tenant_id,
-    const ngx_mdvr_pg_rows_t *rows)
+    const ngx_mdvr_pg_rows_t *rows, int64_t sent_us)
 {
     ngx_str_t   msg, is_new;
     ngx_uint_t  i;
@@ -816,6 +886,11 @@ ngx_mdvr_store_events(ngx_uint_t kind, const ngx_mdvr_uuid_t *tenant_id,
 
         if (is_new.len && is_new.data[0] == 't') {
             ngx_mdvr_count(alarms_stored_total);
+
+            if (ngx_mdvr_trace_on()) {
+                ngx_mdvr_store_trace(kind, tenant_id, rows, sent_us);
+            }
+
         } else {
             ngx_mdvr_count(alarms_repeated_total);
         }
@@ -918,7 +993,7 @@ ngx_mdvr_store_replayed(void *data, const ngx_mdvr_pg_rows_t *rows,
     ngx_mdvr_store_replay_t  *replay = data;
 
     if (rc == MDVR_OK) {
-        ngx_mdvr_store_events(replay->kind, &replay->tenant_id, rows);
+        ngx_mdvr_store_events(replay->kind, &replay->tenant_id, rows, 0);
         ngx_mdvr_journal_replayed(replay->journal, NGX_MDVR_JOURNAL_STORED);
         return;
     }

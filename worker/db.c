@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "worker/db.h"
+#include "worker/trace.h"
 
 
 void
@@ -65,21 +66,30 @@ wk_db_connect(wk_db_t *db)
 PGresult *
 wk_db(wk_db_t *db, const char *sql, int n, const char *const *values)
 {
-    PGresult  *res;
+    PGresult   *res;
+    wk_span_t   span;
 
     if (!wk_db_connect(db)) {
         return NULL;
     }
+
+    wk_trace_begin(&span, MDVR_SPAN_CLIENT, "postgresql");
+    wk_trace_text(&span, "db.system", "postgresql");
+    wk_trace_text(&span, "db.statement", sql);
 
     res = PQexecParams(db->c, sql, n, NULL, values, NULL, NULL, 0);
 
     if (PQresultStatus(res) == PGRES_TUPLES_OK
         || PQresultStatus(res) == PGRES_COMMAND_OK)
     {
+        wk_trace_end(&span, NULL);
         return res;
     }
 
     wk_db_failed(db, PQresultErrorMessage(res));
+    wk_trace_end(&span, PQresultErrorField(res, PG_DIAG_SQLSTATE)
+                        ? PQresultErrorField(res, PG_DIAG_SQLSTATE)
+                        : "connection lost");
     PQclear(res);
     wk_db_rollback(db);
 

@@ -10,6 +10,7 @@
 
 #include "mdvr/domain/address.h"
 #include "worker/http.h"
+#include "worker/trace.h"
 
 #define WK_HTTP_CONNECT_MS  5000L
 #define WK_HTTP_TOTAL_MS    10000L
@@ -236,8 +237,70 @@ done:
 }
 
 
+/* The host of an address, without what may be secret in it. */
+
+static void
+wk_http_host(char *out, size_t size, const char *url)
+{
+    size_t       n;
+    const char  *p, *at;
+
+    p = strstr(url, "://");
+    p = p ? p + 3 : url;
+    n = strcspn(p, "/?#");
+    at = memchr(p, '@', n);
+
+    if (at) {
+        n -= (size_t) (at + 1 - p);
+        p = at + 1;
+    }
+
+    snprintf(out, size, "%.*s", (int) n, p);
+}
+
+
+static void wk_http_call(CURL **curl, wk_http_t *h);
+
+
 void
 wk_http_post(CURL **curl, wk_http_t *h)
+{
+    char                host[128], header[128];
+    wk_span_t           span;
+    struct curl_slist  *first, *own = h->headers;
+
+    wk_http_host(host, sizeof(host), h->url);
+    wk_trace_begin(&span, MDVR_SPAN_CLIENT, "POST");
+    first = NULL;
+
+    if (wk_trace_parent(header + sizeof("traceparent: ") - 1)) {
+        memcpy(header, "traceparent: ", sizeof("traceparent: ") - 1);
+        first = curl_slist_append(NULL, header);
+    }
+
+    if (first) {                        /* before the caller's headers */
+        first->next = own;
+        h->headers = first;
+    }
+
+    wk_http_call(curl, h);
+
+    if (first) {
+        h->headers = own;
+        first->next = NULL;
+        curl_slist_free_all(first);
+    }
+
+    wk_trace_text(&span, "http.request.method", "POST");
+    wk_trace_text(&span, "server.address", host);
+    wk_trace_number(&span, "http.response.status_code", h->status);
+    wk_trace_end(&span, h->status == 0 ? h->error
+                        : h->status >= 400 ? "refused" : NULL);
+}
+
+
+static void
+wk_http_call(CURL **curl, wk_http_t *h)
 {
     CURL               *c;
     CURLcode            rc;

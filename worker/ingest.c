@@ -21,6 +21,7 @@
 
 #include "mdvr/domain/keys.h"
 #include "worker/handler.h"
+#include "worker/trace.h"
 
 #define WK_SWEEP_AGAIN_S  "900"
 
@@ -318,6 +319,7 @@ wk_ingest_next(wk_task_t *t, const char *tenant)
     json_object_set_new(doc, "tenant_id", json_string(tenant));
     json_object_set_new(doc, "enqueued_ms", json_integer(wk_now_ms()));
     json_object_del(doc, "file");
+    wk_trace_stamp(doc);
     json_object_del(doc, "attempt");
     json_object_del(doc, "last_error");
 

@@ -4,6 +4,7 @@
  *   mdvr-worker                    until SIGTERM; finishes what it has begun
  *   mdvr-worker jobs list|show|requeue|drop ...
  *   mdvr-worker sound              the encoder of the frame bus (sound.c)
+ *   mdvr-worker traces             spans to the collector (otlp.c)
  *   mdvr-worker analyse FILE...    what the analysers find in files
  *   mdvr-worker evidence-key       public keys of evidence packages
  *
@@ -24,6 +25,7 @@
 #include "worker/notify.h"
 #include "worker/restream.h"
 #include "worker/sound.h"
+#include "worker/trace.h"
 
 #define WK_STOP_MS      20000           /* for running jobs after SIGTERM */
 #define WK_SWEEP_MS     30000
@@ -42,6 +44,7 @@ typedef struct {
     wk_job_t          job;
     bool              ended;            /* the queue must still be told */
     bool              burying;          /* give_up() runs */
+    wk_span_t         span;
     wk_result_t       res;
 } wk_slot_t;
 
@@ -59,6 +62,7 @@ typedef struct {
 typedef struct {
     const wk_conf_t  *conf;
     const wk_job_t   *job;
+    const wk_span_t  *span;
     const char       *bury;             /* reason, or NULL: run */
 } wk_start_t;
 
@@ -90,6 +94,7 @@ wk_on_signal(int signo)
 static void
 wk_run(void *data, wk_result_t *res)
 {
+    char                trace[MDVR_TRACEPARENT_LEN + 1];
     wk_task_t           t;
     const wk_start_t   *start = data;
 
@@ -103,6 +108,13 @@ wk_run(void *data, wk_result_t *res)
     wk_log_with("request_id", wk_job_str(t.job, "request_id"));
     wk_log_with("tenant_id", wk_job_str(t.job, "tenant_id"));
     wk_log_with("device", wk_job_str(t.job, "serial"));
+
+    wk_trace_enter(start->span);
+
+    if (wk_trace_parent(trace)) {
+        trace[35] = '\0';
+        wk_log_with("trace_id", trace + 3);
+    }
 
     wk_db_init(&t.db, t.conf);
     wk_redis_init(&t.redis, t.conf);
@@ -124,9 +136,13 @@ wk_run(void *data, wk_result_t *res)
 static void
 wk_start(wk_main_t *m, wk_slot_t *slot, const char *bury)
 {
-    wk_start_t  start = { m->conf, &slot->job, bury };
+    wk_start_t  start = { m->conf, &slot->job, &slot->span, bury };
 
     slot->burying = bury != NULL;
+
+    if (bury == NULL) {
+        wk_trace_job(&slot->span, slot->job.doc);
+    }
 
     if (!wk_child_start(&slot->child, m->conf,
                         bury ? 60 : mdvr_job_info(slot->job.kind)->wall_s,
@@ -212,6 +228,21 @@ wk_settle(wk_main_t *m, wk_slot_t *slot)
 
 
 static void
+wk_end_span(wk_slot_t *slot)
+{
+    wk_span_t  *s = &slot->span;
+
+    s->span.name = mdvr_cstr(mdvr_job_info(slot->job.kind)->name);
+    wk_trace_text(s, "mdvr.job", wk_job_str(&slot->job, "id"));
+    wk_trace_text(s, "mdvr.tenant_id", wk_job_str(&slot->job, "tenant_id"));
+    wk_trace_text(s, "mdvr.serial", wk_job_str(&slot->job, "serial"));
+    wk_trace_text(s, "mdvr.media_id", wk_job_str(&slot->job, "media_id"));
+    wk_trace_number(s, "mdvr.attempt", slot->job.attempt);
+    wk_trace_end(s, slot->res.verdict == WK_DONE ? NULL : slot->res.reason);
+}
+
+
+static void
 wk_reap(wk_main_t *m)
 {
     unsigned      i;
@@ -229,6 +260,7 @@ wk_reap(wk_main_t *m)
 
             } else {
                 slot->res = res;
+                wk_end_span(slot);
                 wk_queue_count(&m->queue, slot->job.kind,
                                wk_clock_ms() - slot->child.started_ms,
                                res.verdict == WK_DONE ? NULL : res.code);
@@ -489,7 +521,11 @@ main(int argc, char **argv)
         return wk_restream_main(argv[2], argv[3]);
     }
 
-    if (!wk_conf_read(&conf)) {
+    if (argc == 2 && strcmp(argv[1], "traces") == 0) {
+        return wk_otlp_main();
+    }
+
+    if (!wk_conf_read(&conf) || !wk_trace_init()) {
         return 2;
     }
 
@@ -507,7 +543,7 @@ main(int argc, char **argv)
 
     if (argc > 1) {
         fprintf(stderr, "usage: mdvr-worker [sound | restream FROM TO | "
-                        "evidence-key | "
+                        "traces | evidence-key | "
                         "jobs list|show|requeue|drop | analyse FILE...]\n");
         return 2;
     }

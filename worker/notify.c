@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "worker/notify.h"
+#include "worker/trace.h"
 
 enum {
     col_status = 0, col_age, col_purpose, col_message, col_created, col_hook,
@@ -275,6 +276,8 @@ wk_notify_one(wk_task_t *t, CURL **curl, const char *id, char *why,
     char           code[16];
     PGresult      *res;
     wk_sent_e      sent;
+    wk_span_t      span;
+    mdvr_trace_t   saved;
     wk_delivery_t  d;
 
     if (!wk_db_begin(&t->db, wk_job_str(t->job, "tenant_id"))) {
@@ -328,12 +331,20 @@ wk_notify_one(wk_task_t *t, CURL **curl, const char *id, char *why,
 
     tried = !wk_notify_skip(t, res, &d, &sent);
 
+    (void) wk_trace_alarm(d.alarm_id, &saved);
+    wk_trace_begin(&span, MDVR_SPAN_PRODUCER, "notify");
+    wk_trace_text(&span, "mdvr.delivery", id);
+    wk_trace_text(&span, "mdvr.purpose", d.purpose);
+    wk_trace_text(&span, "mdvr.to", d.platform ? d.platform : "webhook");
+
     if (tried) {
         sent = d.webhook_id ? wk_webhook(curl, &d) : wk_push(t, curl, &d);
     }
 
     ok = wk_notify_settle(t, res, &d, sent, tried);
     snprintf(code, sizeof(code), "%ld", d.code);
+    wk_trace_end(&span, sent == WK_SENT ? NULL : d.error);
+    wk_trace_back(&saved);
 
     wk_log(sent == WK_SENT ? WK_INFO : WK_WARN,
            sent == WK_SENT ? "notification delivered"

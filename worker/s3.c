@@ -17,6 +17,7 @@
 
 #include "mdvr/web/sigv4.h"
 #include "worker/s3.h"
+#include "worker/trace.h"
 
 #define WK_S3_TRIES     4
 #define WK_S3_PAUSE_MS  200
@@ -278,6 +279,8 @@ wk_s3_once(wk_storage_t *s, wk_s3_call_t *c, const char *hash, CURL *curl)
     char                   url[1600], path[800], line[700], auth[800],
                            stamp[MDVR_SIGV4_TIME];
     CURLcode               res;
+    long                status;
+    wk_span_t           span;
     unsigned               i;
     mdvr_buf_t             b, u, a, t;
     const char            *host, *key;
@@ -408,8 +411,16 @@ wk_s3_once(wk_storage_t *s, wk_s3_call_t *c, const char *hash, CURL *curl)
                          (curl_off_t) c->length);
     }
 
+    wk_trace_begin(&span, MDVR_SPAN_CLIENT, c->method);
     res = curl_easy_perform(curl);
     curl_slist_free_all(list);
+
+    status = 0;
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    wk_trace_text(&span, "http.request.method", c->method);
+    wk_trace_text(&span, "server.address", s->conf->s3_endpoint);
+    wk_trace_number(&span, "http.response.status_code", status);
+    wk_trace_end(&span, res == CURLE_OK ? NULL : curl_easy_strerror(res));
 
     if (res != CURLE_OK) {
         c->status = 0;

@@ -18,6 +18,7 @@
 #include "worker/handler.h"
 #include "worker/hls.h"
 #include "worker/movie.h"
+#include "worker/trace.h"
 
 #define WK_THUMB_WIDTH  640
 
@@ -366,6 +367,7 @@ wk_item_analyse(wk_task_t *t)
 
     doc = json_deep_copy(t->job->doc);
     json_object_set_new(doc, "kind", json_string("analyse"));
+    wk_trace_stamp(doc);
     json_object_set_new(doc, "media_id", json_string(wk_media_id(t->job)));
     json_object_set_new(doc, "enqueued_ms", json_integer(wk_now_ms()));
     json_object_del(doc, "attempt");

@@ -39,6 +39,7 @@ daemons_env() {
     export MDVR_REDIS=$REDIS_PLACE MDVR_REDIS_PASSWORD_FILE=$REDIS_PASSWORD_FILE
     export MDVR_NODE=$NODE MDVR_STATE_DIR=$STATE/state MDVR_BUS=$NODE MDVR_BUS_DIR=$BUS_DIR
     export MDVR_STORAGE=${MDVR_STORAGE:-file:$STATE/objects} MDVR_TMP=$STATE/tmp
+    [ -z "${MDVR_OTLP_ENDPOINT:-}" ] || export MDVR_TRACE_SOCKET=$STATE/state/trace.sock
     export MDVR_STORAGE_KEY_FILE=$SECRETS/storage TZ=UTC LC_ALL=C.UTF-8
 }
 
@@ -48,6 +49,7 @@ daemons_start() {
         if [ -x "$BIN/mdvr-worker" ]; then
             daemon_start worker "$BIN/mdvr-worker"
             daemon_start sound "$BIN/mdvr-worker" sound
+            [ -z "${MDVR_OTLP_ENDPOINT:-}" ] || daemon_start traces "$BIN/mdvr-worker" traces
         fi
         if [ -x "$BIN/mdvr-rtc" ]; then
             daemon_start rtc "$BIN/mdvr-rtc"
@@ -59,4 +61,5 @@ daemons_stop() {
     daemon_stop worker
     daemon_stop sound
     daemon_stop rtc
+    daemon_stop traces
 }

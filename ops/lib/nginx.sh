@@ -40,7 +40,7 @@ nginx_fill() {
 }
 
 nginx_write() {
-    local files MODULE STREAM_MODULE USER_LINE WORKERS NOFILE CONNECTIONS PREPARE PG_STREAM PG_API OBJECTS S3 WEBHOOK_ALLOW
+    local files MODULE STREAM_MODULE USER_LINE WORKERS NOFILE CONNECTIONS PREPARE PG_STREAM PG_API OBJECTS S3 WEBHOOK_ALLOW TRACE
     database_find; redis_find
     MODULE=${MDVR_MODULE:-$TOP/build/ngx_mdvr_module.so}
     STREAM_MODULE=/usr/lib/nginx/modules/ngx_stream_module.so
@@ -73,10 +73,12 @@ nginx_write() {
         PREPARE=off
         ! postgres_private || PREPARE=on
     fi
+    TRACE=
+    [ -z "$MDVR_OTLP_ENDPOINT" ] || TRACE="$STATE/state/trace.sock sample=${MDVR_TRACE_SAMPLE:-1}"
     nginx_fill TOP STATE RUN LOG WWW SECRETS NODE MODULE STREAM_MODULE USER_LINE WORKERS NOFILE CONNECTIONS BUS_DIR \
         PG_STREAM PG_API PREPARE OBJECTS S3 WEBHOOK_ALLOW REDIS_DIRECTIVE MDVR_LISTEN MDVR_PUBLIC_HOST MDVR_NODE_URL \
         MDVR_SIGNAL_PORT MDVR_MEDIA_PORT MDVR_HTTP_PORT MDVR_WS_PORT MDVR_HTTPS_PORT MDVR_LOG_LEVEL \
-        MDVR_TILE_URL MDVR_NGINX_EXTRA <"$TOP/conf/nginx.conf.in" >"$RUN/nginx.conf.new"
+        MDVR_TILE_URL MDVR_NGINX_EXTRA TRACE <"$TOP/conf/nginx.conf.in" >"$RUN/nginx.conf.new"
     NGINX_CHANGED=
     cmp -s "$RUN/nginx.conf.new" "$RUN/nginx.conf" || NGINX_CHANGED=yes
     mv -f "$RUN/nginx.conf.new" "$RUN/nginx.conf"
