@@ -388,7 +388,8 @@ SCHEMA(diagnostics, "Diagnostics", NULL,
     F_TIME("health_at", REQ|NUL),
     F_OBJ("connections", REQ|LIST, NULL),
     F_OBJ("messages", REQ|LIST, NULL),
-    F_OBJ("refusals", REQ, NULL))
+    F_OBJ("refusals", REQ, NULL),
+    F_OBJ("contested", REQ|LIST, NULL))
 
 SCHEMA(trip, "Trip", NULL,
     F_ENUM("type", REQ, "trip|stop"),

@@ -914,11 +914,19 @@ ngx_mdvr_route_claimed(void *data, const redisReply *reply, mdvr_rc_t rc)
             || !mdvr_str_eq(route.node,
                             ngx_mdvr_view(&ngx_mdvr_command_conf->node))))
     {
-        u_char      number[NGX_INT64_LEN];
-        mdvr_str_t  body;
+        u_char             number[NGX_INT64_LEN + NGX_MDVR_ADDRESS_MAX + 2];
+        mdvr_str_t         body;
+        ngx_str_t          name = { call->len, call->serial };
+        ngx_mdvr_holder_t  holder;
+
+        /* which connection, and from where the device came to us */
+
+        (void) ngx_mdvr_registry_holder(&name, &holder);
 
         body = mdvr_str(number,
-                        ngx_sprintf(number, "%uL", route.connection) - number);
+                        ngx_sprintf(number, "%uL,%s", route.connection,
+                                    holder.held ? holder.address
+                                                : (u_char *) "") - number);
 
         b = mdvr_buf(doc, sizeof(doc));
         mdvr_json_init(&j, &b);

@@ -35,6 +35,7 @@
     M(COUNTER, redis_connects_total, "Redis connections established")         \
     M(COUNTER, signaling_bytes_in_total, "Bytes read on the signaling port")  \
     M(COUNTER, signaling_bytes_out_total, "Bytes sent on the signaling port") \
+    M(COUNTER, registrations_contested_total, "Registrations from another address while the device was sending") \
     M(COUNTER, telemetry_stored_total, "Positions stored")                    \
     M(COUNTER, telemetry_late_total, "Positions that came late")              \
     M(COUNTER, telemetry_duplicate_total, "Positions stored before")          \

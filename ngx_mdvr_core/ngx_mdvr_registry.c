@@ -16,6 +16,7 @@
 #define NGX_MDVR_FRESH_UNKNOWN  10
 #define NGX_MDVR_UNKNOWN_MAX    4096    /* serials known not to exist */
 #define NGX_MDVR_SWEEP          64      /* devices per turn */
+#define NGX_MDVR_TOLD           4       /* things said of a device */
 
 
 typedef struct {
@@ -37,6 +38,8 @@ typedef struct {
     uint8_t                   encoding;
     uint8_t                   ipv6;
     uint8_t                   serial_len;
+
+    uint32_t                  told[NGX_MDVR_TOLD];   /* see _first() */
 
     ngx_mdvr_uuid_t           device_id;
     ngx_mdvr_uuid_t           tenant_id;
@@ -855,6 +858,42 @@ ngx_mdvr_registry_check(ngx_mdvr_claim_t *claim)
     ngx_mdvr_unlock();
 
     return rc;
+}
+
+
+ngx_uint_t
+ngx_mdvr_registry_first(ngx_mdvr_claim_t *claim, uint32_t what)
+{
+    ngx_uint_t         i;
+    ngx_mdvr_entry_t  *e;
+
+    ngx_mdvr_lock();
+
+    e = ngx_mdvr_find_id_locked(&claim->device_id);
+
+    if (e == NULL) {
+        ngx_mdvr_unlock();
+        return 0;
+    }
+
+    for (i = 0; i < NGX_MDVR_TOLD; i++) {
+        if (e->told[i] == what) {
+            ngx_mdvr_unlock();
+            return 0;
+        }
+    }
+
+    /* the oldest makes room */
+
+    for (i = NGX_MDVR_TOLD - 1; i > 0; i--) {
+        e->told[i] = e->told[i - 1];
+    }
+
+    e->told[0] = what;
+
+    ngx_mdvr_unlock();
+
+    return 1;
 }
 
 

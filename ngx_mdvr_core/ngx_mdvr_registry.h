@@ -125,6 +125,13 @@ ngx_int_t ngx_mdvr_registry_claim(ngx_mdvr_claim_t *claim,
 ngx_int_t ngx_mdvr_registry_check(ngx_mdvr_claim_t *claim);
 
 /*
+ * Whether `what` (not 0) is said of this device for the first time: 1, or 0 when
+ * it is one of the last four things that were, by any connection or worker
+ * since this nginx knows the device.
+ */
+ngx_uint_t ngx_mdvr_registry_first(ngx_mdvr_claim_t *claim, uint32_t what);
+
+/*
  * Lets the device go and clears *claim.  NGX_OK: nobody holds it now, the
  * caller reports it offline.  NGX_DECLINED: a newer connection holds it, or
  * nothing was held.

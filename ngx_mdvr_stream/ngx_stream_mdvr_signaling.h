@@ -80,6 +80,8 @@ typedef struct {
     ngx_uint_t                    alarm_queue;
     ngx_uint_t                    command_queue;
     ngx_flag_t                    alarm_video;
+    ngx_str_t                     alarm_server; /* empty: C7212 is not sent */
+    ngx_uint_t                    alarm_port;
 } ngx_mdvr_sig_conf_t;
 
 
@@ -116,6 +118,7 @@ struct ngx_mdvr_link_s {
     uint32_t                      out_len;
     uint32_t                      out_size;
     uint32_t                      serial_hash;
+    uint32_t                      firmware;     /* CRC-32 of its name */
 
     int64_t                       connected_at; /* unix ms */
     ngx_msec_t                    last_recv;
@@ -141,6 +144,7 @@ struct ngx_mdvr_link_s {
     uint8_t                       record;       /* ngx_mdvr_sig.records when
                                                    it was last recorded */
     uint8_t                       encoding;     /* mdvr_text_e */
+    uint8_t                       lates;        /* answers nobody expected */
     uint8_t                       serial_len;
     u_char                        serial[MDVR_SERIAL_MAX];
 
@@ -155,7 +159,6 @@ struct ngx_mdvr_link_s {
     unsigned                      counted:1;    /* addresses */
     unsigned                      counted_new:1;
     unsigned                      shut:1;       /* our side is shut down */
-    unsigned                      unknown_seen:1;
     unsigned                      recheck:1;    /* its row changed */
     unsigned                      rechecking:1;
 };
@@ -308,6 +311,16 @@ void ngx_mdvr_sig_control(void *data, const ngx_str_t *channel,
 /* once a second: a few of the links that have to be looked at again */
 void ngx_mdvr_sig_rechecks(void);
 
+/*
+ * A newer registration has the device: closes this one, and reports it as
+ * contested when it was sending and the newer came from another address.
+ * `address` NULL: of the holder that the registry of this node names.
+ */
+void ngx_mdvr_sig_replaced(ngx_mdvr_link_t *link, const ngx_str_t *address);
+
+/* the same, asked for by another node: "<connection>,<address>" */
+void ngx_mdvr_sig_close_order(const ngx_str_t *body);
+
 /* NGX_MDVR_MAIL_CLOSE and the devices of a worker that died */
 void ngx_mdvr_sig_mail(const ngx_mdvr_mail_t *mail);
 void ngx_mdvr_sig_lost(const ngx_mdvr_device_t *device);
@@ -360,6 +373,8 @@ typedef enum {
     NGX_MDVR_STORE_HELD,        /* asks for commands that waited */
     NGX_MDVR_STORE_KNOCK,
     NGX_MDVR_STORE_REFUSED,     /* a known device may not come in */
+    NGX_MDVR_STORE_CONTESTED,   /* two that say they are this device */
+    NGX_MDVR_STORE_LATE,        /* an answer whose command is forgotten */
     NGX_MDVR_STORE_KINDS
 } ngx_mdvr_store_kind_e;
 
@@ -429,6 +444,9 @@ void ngx_mdvr_sig_order(const ngx_mdvr_order_t *order);
 
 void ngx_mdvr_sig_v100(ngx_mdvr_link_t *link, const mdvr_message_t *m,
     const mdvr_location_t *loc);
+
+/* C7212, for a device that has just registered: nobody waits for its answer */
+void ngx_mdvr_task_alarm_server(ngx_mdvr_link_t *link);
 
 /* Asks PostgreSQL for commands that waited for this device. */
 void ngx_mdvr_task_held(ngx_mdvr_link_t *link);

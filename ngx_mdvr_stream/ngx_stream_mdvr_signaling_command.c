@@ -16,7 +16,9 @@
  *
  * Commands that were kept for a device that was offline come from PostgreSQL
  * when it registers; nobody waits for their answers, which are recorded from
- * here, as are answers that come when their sender has given up.
+ * here, as are answers that come when their sender has given up.  An answer to
+ * a command that is not known here any more (the connection it went out on is
+ * gone, or two minutes are over) is looked up in PostgreSQL by keyword and time.
  */
 
 
@@ -26,11 +28,13 @@
 #include "mdvr/dc/time.h"
 #include "ngx_mdvr_core/ngx_mdvr_command.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
+#include "ngx_mdvr_core/ngx_mdvr_time.h"
 #include "ngx_mdvr_core/ngx_mdvr_trace.h"
 
 
 #define NGX_MDVR_TASK_LATE      120000      /* ms */
 #define NGX_MDVR_TASK_PROGRESS  600000      /* ms between progress answers */
+#define NGX_MDVR_TASK_LATES     100         /* per connection */
 
 
 typedef enum {
@@ -71,6 +75,8 @@ static void ngx_mdvr_task_report(ngx_mdvr_task_t *task,
     ngx_mdvr_answer_e status, const char *reason);
 static void ngx_mdvr_task_status(const ngx_str_t *reply, const ngx_str_t *id,
     ngx_mdvr_answer_e status, const char *reason);
+static void ngx_mdvr_task_late(ngx_mdvr_link_t *link, const mdvr_answer_t *a,
+    const ngx_mdvr_answer_t *answer);
 static void ngx_mdvr_task_update(ngx_mdvr_link_t *link, const ngx_str_t *id,
     const ngx_mdvr_answer_t *answer);
 
@@ -79,7 +85,6 @@ void
 ngx_mdvr_sig_order(const ngx_mdvr_order_t *order)
 {
     u_char            *p;
-    ngx_int_t          n;
     ngx_msec_t         timeout;
     ngx_mdvr_link_t   *link;
     ngx_mdvr_task_t   *task, *t, **last;
@@ -87,13 +92,7 @@ ngx_mdvr_sig_order(const ngx_mdvr_order_t *order)
     if (order->keyword.len == 5
         && ngx_strncmp(order->keyword.data, "close", 5) == 0)
     {
-        n = ngx_atoi(order->body.data, order->body.len);
-        link = n > 0 ? ngx_mdvr_link_find_number(n) : NULL;
-
-        if (link) {
-            ngx_mdvr_link_close(link, "replaced", 0);
-        }
-
+        ngx_mdvr_sig_close_order(&order->body);
         return;
     }
 
@@ -501,6 +500,21 @@ ngx_mdvr_task_held_rows(const ngx_mdvr_uuid_t *device_id,
 }
 
 
+static const ngx_str_t *
+ngx_mdvr_task_status_name(ngx_mdvr_answer_e status)
+{
+    static const ngx_str_t  names[] = {
+        ngx_string("sent"),
+        ngx_string("acknowledged"),
+        ngx_string("failed"),
+        ngx_string("timeout"),
+        ngx_string("failed")
+    };
+
+    return &names[status];
+}
+
+
 static void
 ngx_mdvr_task_update(ngx_mdvr_link_t *link, const ngx_str_t *id,
     const ngx_mdvr_answer_t *answer)
@@ -512,14 +526,6 @@ ngx_mdvr_task_update(ngx_mdvr_link_t *link, const ngx_str_t *id,
     ngx_uint_t         i;
     ngx_mdvr_uuid_t    uuid;
 
-    static ngx_str_t  names[] = {           /* of ngx_mdvr_answer_e */
-        ngx_string("sent"),
-        ngx_string("acknowledged"),
-        ngx_string("failed"),
-        ngx_string("timeout"),
-        ngx_string("failed")
-    };
-
     if (ngx_mdvr_uuid_parse(id, &uuid) != NGX_OK) {
         return;
     }
@@ -530,7 +536,7 @@ ngx_mdvr_task_update(ngx_mdvr_link_t *link, const ngx_str_t *id,
     from[3] = &answer->reason;
 
     params[0] = *id;
-    params[1] = names[answer->status];
+    params[1] = *ngx_mdvr_task_status_name(answer->status);
 
     for (i = 0; i < 4; i++) {
         params[i ? i + 3 : 2] = *from[i];
@@ -619,14 +625,6 @@ ngx_mdvr_sig_v100(ngx_mdvr_link_t *link, const mdvr_message_t *m,
         }
     }
 
-    if (found == NULL) {
-        ngx_mdvr_refusal("answer");
-        ngx_log_error(NGX_LOG_INFO, link->connection->log, 0,
-                      "mdvr: answer to %*s that nobody waits for",
-                      a.source_text.len, a.source_text.p);
-        return;
-    }
-
     ngx_memzero(&answer, sizeof(ngx_mdvr_answer_t));
 
     answer.status = a.progress ? NGX_MDVR_ANSWER_SENT
@@ -659,6 +657,11 @@ ngx_mdvr_sig_v100(ngx_mdvr_link_t *link, const mdvr_message_t *m,
 
     ngx_mdvr_sig_str(&answer.device_time, m->time);
 
+    if (found == NULL) {
+        ngx_mdvr_task_late(link, &a, &answer);
+        return;
+    }
+
     ngx_mdvr_task_answer(found, &answer);
 
     if (a.progress) {
@@ -681,6 +684,83 @@ ngx_mdvr_sig_v100(ngx_mdvr_link_t *link, const mdvr_message_t *m,
     ngx_mdvr_observe(command_seconds, ngx_current_msec - found->sent_at);
 
     ngx_mdvr_task_remove(found);
+}
+
+
+static void
+ngx_mdvr_task_late(ngx_mdvr_link_t *link, const mdvr_answer_t *a,
+    const ngx_mdvr_answer_t *answer)
+{
+    u_char             id[NGX_MDVR_UUID_LEN], at[NGX_MDVR_RFC3339_LEN],
+                       success[NGX_INT_T_LEN];
+    int64_t            sent;
+    ngx_str_t          params[9];
+    ngx_uint_t         i;
+    ngx_mdvr_store_t  *store;
+
+    ngx_mdvr_refusal("answer");
+
+    ngx_log_error(NGX_LOG_INFO, link->connection->log, 0,
+                  "mdvr: answer to %*s that nobody waits for",
+                  a->source_text.len, a->source_text.p);
+
+    if (link->lates == NGX_MDVR_TASK_LATES
+        || !mdvr_time_parse(a->source_time, link->utc_offset, &sent))
+    {
+        return;
+    }
+
+    link->lates++;
+
+    params[0].data = id;
+    params[0].len = ngx_mdvr_uuid_print(id, &link->device_id) - id;
+    ngx_mdvr_sig_str(&params[1], a->source_text);
+    params[2].data = at;
+    params[2].len = ngx_mdvr_rfc3339(at, sent * 1000) - at;
+    params[3] = *ngx_mdvr_task_status_name(answer->status);
+    params[4] = answer->content;
+    params[5].data = answer->success >= 0 ? success : NULL;
+    params[5].len = ngx_sprintf(success, "%i", answer->success) - success;
+    params[6] = answer->error_code;
+    params[7] = answer->error;
+    params[8] = answer->reason;
+
+    for (i = 4; i < 9; i++) {
+        if (params[i].len == 0) {
+            ngx_str_null(&params[i]);
+        }
+    }
+
+    store = ngx_mdvr_store_new(NGX_MDVR_STORE_LATE, &link->device_id,
+                               &link->tenant_id, params, 9, NULL, 0,
+                               MDVR_STR(""));
+    if (store) {
+        ngx_mdvr_store_queue(store, NULL);
+    }
+}
+
+
+void
+ngx_mdvr_task_alarm_server(ngx_mdvr_link_t *link)
+{
+    u_char            body[320];
+    mdvr_buf_t        b;
+    ngx_mdvr_order_t  order;
+
+    b = mdvr_buf(body, sizeof(body));
+    mdvr_body_c7212(&b, ngx_mdvr_sig_view(&link->conf->alarm_server),
+                    link->conf->alarm_port, 0);
+
+    ngx_memzero(&order, sizeof(ngx_mdvr_order_t));
+    ngx_str_set(&order.keyword, "C7212");
+    order.serial.data = link->serial;
+    order.serial.len = link->serial_len;
+    order.body.data = b.p;
+    order.body.len = b.len;
+
+    if (!b.full) {
+        ngx_mdvr_sig_order(&order);
+    }
 }
 
 

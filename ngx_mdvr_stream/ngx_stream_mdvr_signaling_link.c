@@ -379,7 +379,7 @@ ngx_mdvr_link_timer(ngx_mdvr_link_t *link)
             link->route_at = ngx_current_msec;
 
             if (ngx_mdvr_registry_check(&link->claim) != NGX_OK) {
-                ngx_mdvr_link_close(link, "replaced", 0);
+                ngx_mdvr_sig_replaced(link, NULL);
                 break;
             }
 

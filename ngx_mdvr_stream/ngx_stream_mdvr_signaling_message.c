@@ -32,6 +32,8 @@ static ngx_int_t ngx_mdvr_sig_alarm_like(ngx_mdvr_link_t *link,
     const mdvr_message_t *m, const ngx_mdvr_device_t *device);
 static ngx_int_t ngx_mdvr_sig_known(ngx_mdvr_link_t *link,
     const mdvr_message_t *m);
+static void ngx_mdvr_sig_unknown(ngx_mdvr_link_t *link,
+    const mdvr_message_t *m);
 static void ngx_mdvr_sig_looked_up(void *data,
     const ngx_mdvr_device_t *device, mdvr_rc_t rc);
 static void ngx_mdvr_sig_v130(ngx_mdvr_link_t *link, const mdvr_message_t *m,
@@ -282,6 +284,14 @@ ngx_mdvr_sig_known(ngx_mdvr_link_t *link, const mdvr_message_t *m)
         return ngx_mdvr_sig_alarm_like(link, m, &device);
     }
 
+    if (m->kw != MDVR_KW_V114 && m->kw != MDVR_KW_V100
+        && m->kw != MDVR_KW_V130 && m->kw != MDVR_KW_V141
+        && m->kw != MDVR_KW_V142 && m->kw != MDVR_KW_V600)
+    {
+        ngx_mdvr_sig_unknown(link, m);
+        return NGX_OK;
+    }
+
     if (mdvr_location_parse(m, link->bus_layout, &loc) != MDVR_OK) {
         ngx_mdvr_refusal("location");
         return NGX_OK;
@@ -311,21 +321,9 @@ ngx_mdvr_sig_known(ngx_mdvr_link_t *link, const mdvr_message_t *m)
         ngx_mdvr_sig_v142(link, m, &loc);
         break;
 
-    case MDVR_KW_V600:
+    default:                                /* V600 */
         ngx_mdvr_sig_v600(link, m, &loc);
         break;
-
-    default:
-        ngx_mdvr_refusal("keyword");
-
-        if (!link->unknown_seen) {
-            link->unknown_seen = 1;
-            ngx_log_error(NGX_LOG_NOTICE, link->connection->log, 0,
-                          "mdvr: keyword %*s is not for this port or not "
-                          "known", m->keyword.len, m->keyword.p);
-        }
-
-        return NGX_OK;
     }
 
     if (loc.layout != MDVR_LOC_NONE) {
@@ -333,6 +331,26 @@ ngx_mdvr_sig_known(ngx_mdvr_link_t *link, const mdvr_message_t *m)
     }
 
     return NGX_OK;
+}
+
+
+/* no answer; the log says it once per device, keyword and firmware */
+
+static void
+ngx_mdvr_sig_unknown(ngx_mdvr_link_t *link, const mdvr_message_t *m)
+{
+    uint32_t  hash;
+
+    ngx_mdvr_refusal("keyword");
+
+    hash = ngx_crc32_long((u_char *) m->keyword.p, m->keyword.len)
+           ^ link->firmware;
+
+    if (ngx_mdvr_registry_first(&link->claim, hash ? hash : 1)) {
+        ngx_log_error(NGX_LOG_NOTICE, link->connection->log, 0,
+                      "mdvr: keyword %*s is not for this port or not known",
+                      m->keyword.len, m->keyword.p);
+    }
 }
 
 

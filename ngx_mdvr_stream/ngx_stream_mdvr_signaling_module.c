@@ -12,6 +12,8 @@
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
 
 
+static char *ngx_mdvr_sig_alarm_server(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_mdvr_sig_enable(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static void *ngx_mdvr_sig_create_main_conf(ngx_conf_t *cf);
@@ -119,6 +121,13 @@ static ngx_command_t  ngx_mdvr_sig_commands[] = {
       ngx_conf_set_flag_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_mdvr_sig_conf_t, alarm_video),
+      NULL },
+
+    { ngx_string("mdvr_signaling_alarm_server"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_mdvr_sig_alarm_server,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      0,
       NULL },
 
     { ngx_string("mdvr_signaling_drain_delay"),
@@ -250,6 +259,52 @@ ngx_mdvr_sig_enable(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* <host>:<port>, or "off" */
+
+static char *
+ngx_mdvr_sig_alarm_server(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_mdvr_sig_conf_t  *sscf = conf;
+
+    u_char     *p, *last;
+    ngx_int_t   port;
+    ngx_str_t  *value;
+
+    if (sscf->alarm_port != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    last = value[1].data + value[1].len;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        sscf->alarm_port = 0;
+        return NGX_CONF_OK;
+    }
+
+    p = ngx_strlchr(value[1].data, last, ':');
+    port = p ? ngx_atoi(p + 1, last - p - 1) : NGX_ERROR;
+
+    if (port < 1 || port > 65535 || p == value[1].data
+        || p - value[1].data > 253
+        || ngx_strlchr(value[1].data, last, ',')
+        || ngx_strlchr(value[1].data, last, '#'))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" of "
+                           "\"mdvr_signaling_alarm_server\": it must be "
+                           "<host>:<port> or \"off\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    sscf->alarm_server.data = value[1].data;
+    sscf->alarm_server.len = p - value[1].data;
+    sscf->alarm_port = port;
+
+    return NGX_CONF_OK;
+}
+
+
 static void *
 ngx_mdvr_sig_create_main_conf(ngx_conf_t *cf)
 {
@@ -318,6 +373,7 @@ ngx_mdvr_sig_create_srv_conf(ngx_conf_t *cf)
     conf->alarm_queue = NGX_CONF_UNSET_UINT;
     conf->command_queue = NGX_CONF_UNSET_UINT;
     conf->alarm_video = NGX_CONF_UNSET;
+    conf->alarm_port = NGX_CONF_UNSET_UINT;
 
     return conf;
 }
@@ -341,6 +397,11 @@ ngx_mdvr_sig_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->alarm_queue, prev->alarm_queue, 32);
     ngx_conf_merge_uint_value(conf->command_queue, prev->command_queue, 64);
     ngx_conf_merge_value(conf->alarm_video, prev->alarm_video, 0);
+
+    if (conf->alarm_port == NGX_CONF_UNSET_UINT) {
+        conf->alarm_server = prev->alarm_server;
+        conf->alarm_port = prev->alarm_port;
+    }
 
     return NGX_CONF_OK;
 }

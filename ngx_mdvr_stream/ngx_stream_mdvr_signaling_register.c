@@ -11,7 +11,10 @@
  *
  * The newest registered connection of a device wins: the older one is closed
  * at once, in this worker directly, in another one by a mail, on another node
- * through the route in Redis.
+ * through the route in Redis.  Nearly always that is a dead NAT mapping.  When
+ * it had something to say in the last half minute and the newer one came from
+ * another address, somebody may be using a serial that is not his: an event,
+ * an audit row and the history of the device say so.
  */
 
 
@@ -27,6 +30,7 @@
 
 #define NGX_MDVR_SIG_RECHECKS  500      /* links looked at again per second */
 #define NGX_MDVR_SIG_RECHECK   5000     /* ms for one */
+#define NGX_MDVR_SIG_SENDING   30000    /* ms since the last byte */
 
 
 static void ngx_mdvr_sig_reject(ngx_mdvr_link_t *link,
@@ -43,6 +47,8 @@ static ngx_int_t ngx_mdvr_sig_member(const ngx_str_t *doc, const char *name,
     ngx_str_t *value);
 static void ngx_mdvr_sig_rechecked(void *data,
     const ngx_mdvr_device_t *device, mdvr_rc_t rc);
+static void ngx_mdvr_sig_contested(ngx_mdvr_link_t *link,
+    const ngx_str_t *address, ngx_msec_t silent);
 static void ngx_mdvr_sig_gone(const ngx_mdvr_uuid_t *device_id,
     const ngx_mdvr_uuid_t *tenant_id, int64_t connected_at,
     const char *reason);
@@ -118,6 +124,8 @@ ngx_mdvr_sig_v101(ngx_mdvr_link_t *link, const mdvr_message_t *m)
     link->bus_layout = device.bus_layout;
     link->encoding = mdvr_text_find(mdvr_cstr((char *) device.text_encoding));
 
+    link->firmware = ngx_crc32_long((u_char *) v.firmware.p, v.firmware.len);
+
     again = link->state == NGX_MDVR_LINK_ONLINE;
 
     if (!again && ngx_mdvr_sig_take(link, m, &device) != NGX_OK) {
@@ -144,6 +152,10 @@ ngx_mdvr_sig_v101(ngx_mdvr_link_t *link, const mdvr_message_t *m)
 
     if (loc.layout != MDVR_LOC_NONE) {
         ngx_mdvr_position_seen(&link->device_id, link->utc_offset, m, &loc);
+    }
+
+    if (!again && link->conf->alarm_server.len) {
+        ngx_mdvr_task_alarm_server(link);
     }
 
     return NGX_OK;
@@ -264,7 +276,7 @@ ngx_mdvr_sig_take(ngx_mdvr_link_t *link, const mdvr_message_t *m,
     old = ngx_mdvr_link_find(m->serial);
 
     if (old && old != link) {
-        ngx_mdvr_link_close(old, "replaced", 0);
+        ngx_mdvr_sig_replaced(old, &link->connection->addr_text);
     }
 
     ngx_mdvr_link_online(link);
@@ -577,7 +589,96 @@ ngx_mdvr_sig_mail(const ngx_mdvr_mail_t *mail)
     link = ngx_mdvr_link_find_number(mail->a);
 
     if (link) {
-        ngx_mdvr_link_close(link, "replaced", 0);
+        ngx_mdvr_sig_replaced(link, NULL);
+    }
+}
+
+
+void
+ngx_mdvr_sig_close_order(const ngx_str_t *body)
+{
+    u_char           *p, *last;
+    ngx_int_t         n;
+    ngx_str_t         address;
+    ngx_mdvr_link_t  *link;
+
+    last = body->data + body->len;
+    p = ngx_strlchr(body->data, last, ',');
+
+    n = ngx_atoi(body->data, (p ? p : last) - body->data);
+    link = n > 0 ? ngx_mdvr_link_find_number(n) : NULL;
+
+    if (link == NULL) {
+        return;
+    }
+
+    address.data = p ? p + 1 : last;
+    address.len = last - address.data;
+
+    ngx_mdvr_sig_replaced(link, &address);
+}
+
+
+void
+ngx_mdvr_sig_replaced(ngx_mdvr_link_t *link, const ngx_str_t *address)
+{
+    ngx_str_t          name = { link->serial_len, link->serial }, holder;
+    ngx_msec_t         silent;
+    ngx_mdvr_holder_t  now;
+
+    silent = ngx_current_msec - link->last_recv;
+
+    if (address == NULL
+        && ngx_mdvr_registry_holder(&name, &now) == NGX_OK && now.held)
+    {
+        holder.data = now.address;
+        holder.len = ngx_strlen(now.address);
+        address = &holder;
+    }
+
+    if (link->state == NGX_MDVR_LINK_ONLINE && silent < NGX_MDVR_SIG_SENDING
+        && address && address->len
+        && (address->len != link->connection->addr_text.len
+            || ngx_memcmp(address->data, link->connection->addr_text.data,
+                          address->len) != 0))
+    {
+        ngx_mdvr_sig_contested(link, address, silent);
+    }
+
+    ngx_mdvr_link_close(link, "replaced", 0);
+}
+
+
+static void
+ngx_mdvr_sig_contested(ngx_mdvr_link_t *link, const ngx_str_t *address,
+    ngx_msec_t silent)
+{
+    u_char             id[NGX_MDVR_UUID_LEN], at[NGX_MDVR_RFC3339_LEN],
+                       seconds[NGX_INT64_LEN];
+    ngx_str_t          params[6];
+    ngx_mdvr_store_t  *store;
+
+    ngx_mdvr_count(registrations_contested_total);
+
+    ngx_log_error(NGX_LOG_WARN, link->connection->log, 0,
+                  "mdvr: \"%*s\" registered from %V while it was sending",
+                  (size_t) link->serial_len, link->serial, address);
+
+    params[0].data = id;
+    params[0].len = ngx_mdvr_uuid_print(id, &link->device_id) - id;
+    params[1] = ngx_mdvr_sig.core->node;
+    params[2].data = at;
+    params[2].len = ngx_mdvr_rfc3339(at, link->connected_at) - at;
+    params[3] = link->connection->addr_text;
+    params[4] = *address;
+    params[5].data = seconds;
+    params[5].len = ngx_sprintf(seconds, "%M", silent / 1000) - seconds;
+
+    store = ngx_mdvr_store_new(NGX_MDVR_STORE_CONTESTED, &link->device_id,
+                               &link->tenant_id, params, 6, NULL, 0,
+                               MDVR_STR(""));
+    if (store) {
+        ngx_mdvr_store_queue(store, NULL);
     }
 }
 

@@ -123,7 +123,15 @@ static const ngx_mdvr_store_call_t  ngx_mdvr_store_calls[] = {
     { "select mdvr.knock($1, $2)", 2, 0, 0 },
 
     /* NGX_MDVR_STORE_REFUSED */
-    { "select mdvr.device_refused($1::uuid, $2, $3, $4)", 4, 0, 0 }
+    { "select mdvr.device_refused($1::uuid, $2, $3, $4)", 4, 0, 0 },
+
+    /* NGX_MDVR_STORE_CONTESTED */
+    { "select message from mdvr.device_contested($1::uuid, $2,"
+      " $3::timestamptz, $4, $5, $6::int)", 6, 1, 1 },
+
+    /* NGX_MDVR_STORE_LATE */
+    { "select message from mdvr.command_late($1::uuid, $2, $3::timestamptz,"
+      " $4, $5, $6::int, $7, $8, $9)", 9, 1, 1 }
 };
 
 
