@@ -20,7 +20,8 @@
 
 
 #define NGX_HTTP_MDVR_API_FILES   "/files/"
-#define NGX_HTTP_MDVR_API_THUMB   "\"thumbnail_url\" : \""
+#define NGX_HTTP_MDVR_API_KEY     "_url\" : \""
+#define NGX_HTTP_MDVR_API_PIECE   "media.mp4"
 
 
 static ngx_int_t ngx_http_mdvr_api_files_handler(ngx_http_request_t *r);
@@ -76,13 +77,13 @@ ngx_http_mdvr_api_sign_urls(ngx_http_mdvr_api_ctx_t *ctx, ngx_str_t *text)
     time_t       expires_at;
     ngx_str_t    key, url, out;
 
-    static const size_t  len = sizeof(NGX_HTTP_MDVR_API_THUMB) - 1;
+    static const size_t  len = sizeof(NGX_HTTP_MDVR_API_KEY) - 1;
 
     last = text->data + text->len;
     n = 0;
 
     for (p = text->data;
-         (p = ngx_strlcasestrn(p, last, (u_char *) NGX_HTTP_MDVR_API_THUMB,
+         (p = ngx_strlcasestrn(p, last, (u_char *) NGX_HTTP_MDVR_API_KEY,
                                len - 1));
          p += len)
     {
@@ -112,7 +113,7 @@ ngx_http_mdvr_api_sign_urls(ngx_http_mdvr_api_ctx_t *ctx, ngx_str_t *text)
     p = text->data;
 
     for ( ;; ) {
-        end = ngx_strlcasestrn(p, last, (u_char *) NGX_HTTP_MDVR_API_THUMB,
+        end = ngx_strlcasestrn(p, last, (u_char *) NGX_HTTP_MDVR_API_KEY,
                                len - 1);
         if (end == NULL) {
             dst = ngx_cpymem(dst, p, last - p);
@@ -187,6 +188,7 @@ ngx_http_mdvr_api_media_url(ngx_http_mdvr_api_ctx_t *ctx)
         "with m as (select m.id, case when m.status = 'ready' then"
         "   case coalesce($7, 'playback') when 'original' then m.original_key"
         "    when 'thumbnail' then m.thumbnail_key"
+        "    when 'sprite' then m.sprite_key"
         "    else coalesce(m.playback_key, case when m.kind = 'jpeg'"
         "      then m.original_key end) end end as key"
         "  from mdvr.media m where m.id = $6::uuid and m.deleted_at is null"
@@ -199,12 +201,80 @@ ngx_http_mdvr_api_media_url(ngx_http_mdvr_api_ctx_t *ctx)
 }
 
 
+/*
+ * The playlist itself, with an address of ours for its pieces: presigned ones
+ * would be signed one by one, and a playlist that lay in S3 would look for them
+ * there, without any signature.
+ */
+
+static ngx_int_t
+ngx_http_mdvr_api_hls_text(ngx_http_mdvr_api_ctx_t *ctx,
+    const ngx_str_t *playlist, const ngx_str_t *folder)
+{
+    u_char     *p, *q, *last, *dst;
+    size_t      n;
+    ngx_str_t   key, url, text;
+
+    static const size_t  len = sizeof(NGX_HTTP_MDVR_API_PIECE) - 1;
+
+    key.len = folder->len + len;
+    key.data = ngx_pnalloc(ctx->request->pool, key.len);
+
+    if (key.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_cpymem(key.data, folder->data, folder->len);
+    ngx_memcpy(p, NGX_HTTP_MDVR_API_PIECE, len);
+
+    url = ngx_http_mdvr_api_file_sign(ctx->request->pool, &key, folder,
+                         ngx_time() + ngx_http_mdvr_api_conf(ctx)->url_ttl);
+    if (url.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    last = playlist->data + playlist->len;
+    n = 0;
+
+    for (p = playlist->data;
+         (p = ngx_strlcasestrn(p, last, (u_char *) NGX_HTTP_MDVR_API_PIECE,
+                               len - 1));
+         p += len)
+    {
+        n++;
+    }
+
+    text.data = ngx_pnalloc(ctx->request->pool, playlist->len + n * url.len);
+    if (text.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    dst = text.data;
+
+    for (p = playlist->data;
+         (q = ngx_strlcasestrn(p, last, (u_char *) NGX_HTTP_MDVR_API_PIECE,
+                               len - 1));
+         p = q + len)
+    {
+        dst = ngx_cpymem(dst, p, q - p);
+        dst = ngx_cpymem(dst, url.data, url.len);
+    }
+
+    dst = ngx_cpymem(dst, p, last - p);
+    text.len = dst - text.data;
+
+    ngx_http_mdvr_api_answer(ctx, NGX_HTTP_OK,
+                             "application/vnd.apple.mpegurl", &text, 0);
+    return NGX_OK;
+}
+
+
 static void
 ngx_http_mdvr_api_hls_found(ngx_http_mdvr_api_ctx_t *ctx,
     const ngx_mdvr_pg_rows_t *rows)
 {
     u_char     *p;
-    ngx_str_t   key, folder, url, none;
+    ngx_str_t   key, folder, url, text;
 
     if (ngx_mdvr_pg_nrows(rows) == 0) {
         ngx_http_mdvr_api_problem(ctx, NGX_HTTP_NOT_FOUND, "not_found", NULL,
@@ -227,8 +297,25 @@ ngx_http_mdvr_api_hls_found(ngx_http_mdvr_api_ctx_t *ctx,
         folder.len--;
     }
 
-    url = ngx_http_mdvr_api_file_sign(ctx->request->pool, &key, &folder,
+    if (ngx_http_mdvr_api_conf(ctx)->s3) {
+        if (ngx_mdvr_pg_isnull(rows, 0, 1)) {
+            ngx_http_mdvr_api_problem(ctx, NGX_HTTP_CONFLICT, "not_ready",
+                                      "this item has no playlist", 0);
+            return;
+        }
+
+        text = ngx_mdvr_pg_value(rows, 0, 1);
+
+        if (ngx_http_mdvr_api_hls_text(ctx, &text, &folder) == NGX_OK) {
+            return;
+        }
+
+        ngx_str_null(&url);
+
+    } else {
+        url = ngx_http_mdvr_api_file_sign(ctx->request->pool, &key, &folder,
                          ngx_time() + ngx_http_mdvr_api_conf(ctx)->url_ttl);
+    }
 
     if (url.data == NULL
         || ngx_mdvr_http_header(ctx->request, "Location", &url) != NGX_OK)
@@ -238,9 +325,9 @@ ngx_http_mdvr_api_hls_found(ngx_http_mdvr_api_ctx_t *ctx,
         return;
     }
 
-    ngx_str_null(&none);
+    ngx_str_null(&text);
     ngx_http_mdvr_api_answer(ctx, NGX_HTTP_TEMPORARY_REDIRECT,
-                             "application/vnd.apple.mpegurl", &none, 0);
+                             "application/vnd.apple.mpegurl", &text, 0);
 }
 
 
@@ -248,7 +335,7 @@ void
 ngx_http_mdvr_api_media_hls(ngx_http_mdvr_api_ctx_t *ctx)
 {
     ngx_http_mdvr_api_query(ctx,
-        "select m.hls_key,"
+        "select m.hls_key, m.hls_playlist,"
         API_AUDIT("media.view", "media", "m.id::text",
                   "'{\"variant\":\"hls\"}'")
         " from mdvr.media m where m.id = $6::uuid and m.deleted_at is null"

@@ -21,7 +21,8 @@ ngx_str_t ngx_http_mdvr_api_file_url(ngx_http_request_t *r,
 
 /*
  * Puts signed addresses in the place of object keys: everywhere in the text
- * where PostgreSQL's json_build_object() wrote a "thumbnail_url".
+ * where PostgreSQL's json_build_object() wrote a member whose name ends with
+ * "_url": thumbnails, sprites, pictures of findings.
  */
 ngx_int_t ngx_http_mdvr_api_sign_urls(ngx_http_mdvr_api_ctx_t *ctx,
     ngx_str_t *text);

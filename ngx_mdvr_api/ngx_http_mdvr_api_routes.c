@@ -56,7 +56,7 @@ const ngx_http_mdvr_api_field_t  ngx_http_mdvr_api_query_fields[] = {
     Q("topics",    WORDS,  1, 100, NULL, "one, or several with commas")
     Q("after",     WORD,   1, 64, NULL, "id of an event message")
     Q("action",    WORD,   1, 64, NULL, NULL)
-    Q("variant",   ENUM,   0, 0, "playback|original|thumbnail", NULL)
+    Q("variant",   ENUM,   0, 0, "playback|original|thumbnail|sprite", NULL)
     Q("channel",   INT,    0, 64, NULL, NULL)
     Q("name",      WORD,   1, 100, NULL, NULL)
     Q("version",   WORD,   1, 100, NULL, NULL)
@@ -347,6 +347,12 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
       "One alarm with its media and findings",
       .answer = &api_alarm, .sql = api_sql_alarm_get, .params = "id" },
 
+    { PATCH, "/alarms/{id}", MDVR_SCOPE_USER_MANAGE, API_SIGN_URLS,
+      "Put an alarm with its media under legal hold, or end that",
+      .body = &api_legal_hold, .answer = &api_alarm,
+      .sql = api_sql_alarm_patch, .params = API_WHO ",$body,id",
+      .then = api_sql_alarm_get },
+
     { GET, "/alarms/{id}/evidence", MDVR_SCOPE_VIDEO_DOWNLOAD, 0,
       "All that is known of an alarm as one signed package",
       .media = "application/zip", .handler = ngx_http_mdvr_api_evidence },
@@ -380,9 +386,15 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
       .answer = &api_media_url, .handler = ngx_http_mdvr_api_media_url },
 
     { GET, "/media/{id}/hls/index.m3u8", MDVR_SCOPE_VIDEO_WATCH, 0,
-      "The recording as HLS: a redirect to its playlist",
+      "The recording as HLS: its playlist, or a redirect to it",
       .media = "application/vnd.apple.mpegurl",
       .handler = ngx_http_mdvr_api_media_hls },
+
+    { PATCH, "/media/{id}", MDVR_SCOPE_USER_MANAGE, API_SIGN_URLS,
+      "Put a media item under legal hold, or end that",
+      .body = &api_legal_hold, .answer = &api_media,
+      .sql = api_sql_media_patch, .params = API_WHO ",$body,id",
+      .then = api_sql_media_get },
 
     { DELETE, "/media/{id}", MDVR_SCOPE_VIDEO_DOWNLOAD, 0,
       "Delete a media item",

@@ -181,6 +181,7 @@ SCHEMA(usage, "Usage", NULL,
     F_INT("bytes_out", REQ, 0, 0),
     F_INT("storage_bytes", REQ, 0, 0),
     F_INT("ai_minutes", REQ, 0, 0),
+    F_INT("transcode_minutes", REQ, 0, 0),
     F_INT("commands", REQ, 0, 0),
     F_INT("alarms", REQ, 0, 0),
     F_OBJ("days", REQ|LIST, NULL))
@@ -523,7 +524,16 @@ SCHEMA(finding, "Finding", NULL,
     F_NUM("at_s", REQ|NUL, 0, 0),
     F_ANY("box", REQ|NUL),
     F_STR("model", REQ, 0, 0),
-    F_STR("model_version", REQ, 0, 0))
+    F_STR("model_version", REQ, 0, 0),
+    F_STR("picture_url", REQ|NUL, 0, 0))
+
+SCHEMA(sprite, "Sprite", NULL,
+    F_INT("columns", REQ, 1, 0),
+    F_INT("rows", REQ, 1, 0),
+    F_INT("width", REQ, 1, 0),
+    F_INT("height", REQ, 1, 0),
+    F_NUM("every_s", REQ, 0, 0),
+    F_INT("count", REQ, 1, 0))
 
 SCHEMA(media, "Media", NULL,
     F_UUID("id", REQ),
@@ -543,6 +553,9 @@ SCHEMA(media, "Media", NULL,
     F_STR("codec", REQ|NUL, 0, 0),
     F_BOOL("legal_hold", REQ),
     F_STR("thumbnail_url", REQ|NUL, 0, 0),
+    F_STR("sprite_url", REQ|NUL, 0, 0),
+    F_OBJ("sprite", REQ|NUL, &api_sprite),
+    F_ENUM("analysis", REQ|NUL, "queued|done|failed|quota|off"),
     F_OBJ("findings", REQ|LIST, &api_finding),
     F_TIME("created_at", REQ),
     F_TIME("ready_at", REQ|NUL))
@@ -586,6 +599,7 @@ SCHEMA(alarm, "Alarm", NULL,
     F_TIME("acknowledged_at", REQ|NUL),
     F_UUID("acknowledged_by", REQ|NUL),
     F_STR("note", REQ|NUL, 0, 0),
+    F_BOOL("legal_hold", REQ),
     F_OBJ("media", REQ|LIST, &api_media),
     F_OBJ("findings", REQ|LIST, &api_finding))
 
@@ -598,6 +612,9 @@ SCHEMA(evidence_key, "EvidenceKey", NULL,
 
 SCHEMA(acknowledge, "Acknowledge", "{\"note\":\"driver was called\"}",
     F_TEXT("note", NUL, 0, 2000))
+
+SCHEMA(legal_hold, "LegalHold", "{\"legal_hold\":true}",
+    F_BOOL("legal_hold", REQ))
 
 SCHEMA(snapshot, "SnapshotNew", "{\"channel\":1}",
     F_INT("channel", REQ, 1, 64))

@@ -23,7 +23,7 @@
     X(group) X(group_new) X(group_change)                                     \
     X(video_start) X(video_stop) X(video) X(video_session) X(renewed)         \
     X(command_new) X(command_queued) X(command)                               \
-    X(alarm) X(acknowledge) X(media) X(media_url) X(download)                 \
+    X(alarm) X(acknowledge) X(legal_hold) X(media) X(media_url) X(download)                 \
     X(event) X(audit) X(evidence_key)                                         \
     X(geofence) X(geofence_new) X(geofence_change)                            \
     X(webhook) X(webhook_new) X(webhook_change) X(webhook_made) X(webhook_test)               \

@@ -125,6 +125,8 @@ const char  api_sql_usage[] =
     "   from mdvr.media where deleted_at is null),"
     " 'ai_minutes', ceil(coalesce(sum(amount) filter"
     "   (where metric = 'ai_s'), 0) / 60.0)::bigint,"
+    " 'transcode_minutes', ceil(coalesce(sum(amount) filter"
+    "   (where metric = 'transcode_s'), 0) / 60.0)::bigint,"
     " 'commands', coalesce(sum(amount) filter (where metric = 'commands'), 0)"
     "   ::bigint,"
     " 'alarms', coalesce(sum(amount) filter (where metric = 'alarms'), 0)"

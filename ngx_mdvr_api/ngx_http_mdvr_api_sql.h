@@ -89,10 +89,12 @@ extern const char  api_sql_command_get[];
 extern const char  api_sql_alarms[];
 extern const char  api_sql_alarm_get[];
 extern const char  api_sql_alarm_acknowledge[];
+extern const char  api_sql_alarm_patch[];
 extern const char  api_sql_evidence_keys[];
 
 extern const char  api_sql_media_list[];
 extern const char  api_sql_media_get[];
+extern const char  api_sql_media_patch[];
 extern const char  api_sql_media_delete[];
 extern const char  api_sql_download_get[];
 

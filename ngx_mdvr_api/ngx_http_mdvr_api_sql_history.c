@@ -65,7 +65,8 @@ const char  api_sql_command_get[] =
 #define FINDINGS_JSON(where)                                                  \
     "(select coalesce(json_agg(json_build_object('kind', f.kind,"             \
     " 'confidence', f.confidence, 'at_s', f.at_s, 'box', f.box,"              \
-    " 'model', f.model, 'model_version', f.model_version)"                    \
+    " 'model', f.model, 'model_version', f.model_version,"                    \
+    " 'picture_url', f.picture_key)"                                          \
     " order by f.at_s, f.kind), '[]'::json)"                                  \
     " from mdvr.finding f where " where ")"
 
@@ -79,6 +80,9 @@ const char  api_sql_command_get[] =
     " 'height_px', m.height_px, 'codec', m.codec,"                            \
     " 'legal_hold', m.legal_hold,"                                            \
     " 'thumbnail_url', case when m.status = 'ready' then m.thumbnail_key end,"\
+    " 'sprite_url', case when m.status = 'ready' then m.sprite_key end,"      \
+    " 'sprite', case when m.status = 'ready' then m.sprite end,"              \
+    " 'analysis', m.analysis,"                                                \
     " 'findings', " FINDINGS_JSON("f.media_id = m.id") ","                    \
     " 'created_at', mdvr.rfc3339(m.created_at),"                              \
     " 'ready_at', mdvr.rfc3339(m.ready_at))"
@@ -107,11 +111,22 @@ const char  api_sql_media_get[] =
     "select " MEDIA_JSON "::text from mdvr.media m"
     " where m.id = $1::uuid and" MEDIA_SEEN;
 
+const char  api_sql_media_patch[] =
+    "with held as (update mdvr.media m"
+    "  set legal_hold = ($6::jsonb ->> 'legal_hold')::boolean"
+    "  where m.id = $7::uuid and" MEDIA_SEEN " returning m.id)"
+    " select h.id, null, null, null,"
+    API_AUDIT("media.hold", "media", "h.id::text", "$6::jsonb")
+    " from held h";
+
 const char  api_sql_media_delete[] =
     "with gone as (update mdvr.media m set deleted_at = now()"
     "  where m.id = $6::uuid and" MEDIA_SEEN
     "  and (not m.legal_hold or mdvr.refuse('MD409', 'legal_hold',"
     "       'this item is under legal hold'))"
+    "  and (not exists (select from mdvr.alarm a where a.id = m.alarm_id"
+    "         and a.legal_hold) or mdvr.refuse('MD409', 'legal_hold',"
+    "       'the alarm of this item is under legal hold'))"
     "  and (not exists (select from mdvr.tenant t where t.id = m.tenant_id"
     "         and t.legal_hold) or mdvr.refuse('MD409', 'legal_hold',"
     "       'the tenant is under legal hold'))"
@@ -147,6 +162,7 @@ const char  api_sql_download_get[] =
     " 'position', a.position, 'data', a.data,"                                \
     " 'acknowledged_at', mdvr.rfc3339(a.acknowledged_at),"                    \
     " 'acknowledged_by', a.acknowledged_by, 'note', a.acknowledge_note,"      \
+    " 'legal_hold', a.legal_hold,"                                            \
     " 'media', (select coalesce(json_agg(" MEDIA_JSON " order by m.at),"      \
     "    '[]'::json) from mdvr.media m where m.alarm_id = a.id and" MEDIA_SEEN\
     "  ),"                                                                    \
@@ -169,6 +185,14 @@ const char  api_sql_alarms[] = API_PAGE(
 
 const char  api_sql_alarm_get[] =
     "select " ALARM_JSON "::text from mdvr.alarm a where a.id = $1::uuid";
+
+const char  api_sql_alarm_patch[] =
+    "with held as (update mdvr.alarm a"
+    "  set legal_hold = ($6::jsonb ->> 'legal_hold')::boolean"
+    "  where a.id = $7::uuid returning a.id)"
+    " select h.id, null, null, null,"
+    API_AUDIT("alarm.hold", "alarm", "h.id::text", "$6::jsonb")
+    " from held h";
 
 const char  api_sql_alarm_acknowledge[] =
     "with x as materialized (select * from mdvr.acknowledge_alarm($6::uuid,"

@@ -20,6 +20,7 @@ typedef struct {
     char  tenant[37];
     char  device[37];
     char  key[512];                     /* what is looked at */
+    bool  quota;                        /* the plan allows no more */
 } wk_analyse_t;
 
 
@@ -43,8 +44,10 @@ wk_analyse_item(wk_task_t *t, wk_analyse_t *a, wk_look_t *look, bool *there)
         return wk_result(t->res, WK_RETRY, "database", "%s", t->db.error);
     }
 
-    res = wk_db(&t->db, "select device_id, playback_key, channel "
-                "from mdvr.media where id = $1 and status = 'ready' "
+    res = wk_db(&t->db, "select device_id, playback_key, channel, "
+                "coalesce(mdvr.ai_left_s(tenant_id) "
+                "< ceil(coalesce(duration_s, 0)), false) "
+                "and analysis is distinct from 'done' from mdvr.media where id = $1 and status = 'ready' "
                 "and deleted_at is null", 1, &id);
     if (res == NULL) {
         return wk_result(t->res, WK_RETRY, "database", "%s", t->db.error);
@@ -58,6 +61,7 @@ wk_analyse_item(wk_task_t *t, wk_analyse_t *a, wk_look_t *look, bool *there)
         snprintf(a->key, sizeof(a->key), "%s", key);
         look->channel = wk_db_get(res, 0, 2)
                         ? (unsigned) atoi(PQgetvalue(res, 0, 2)) : 0;
+        a->quota = strcmp(PQgetvalue(res, 0, 3), "t") == 0;
     }
 
     PQclear(res);
@@ -70,10 +74,12 @@ wk_analyse_item(wk_task_t *t, wk_analyse_t *a, wk_look_t *look, bool *there)
 
 static bool
 wk_analyse_picture(wk_task_t *t, const wk_analyse_t *a,
-    const wk_look_t *look, unsigned sample, char *key, size_t size)
+    const wk_look_t *look, unsigned sample, char *key, size_t size,
+    uint64_t *bytes)
 {
-    bool  ok;
-    char  name[40], file[PATH_MAX], id[37];
+    bool      ok;
+    char      name[40], file[PATH_MAX], id[37];
+    uint64_t  n;
 
     wk_uuid(id);
     snprintf(name, sizeof(name), "finding-%u.jpg", sample);
@@ -81,8 +87,12 @@ wk_analyse_picture(wk_task_t *t, const wk_analyse_t *a,
     wk_media_key(key, size, a->tenant, wk_media_id(t->job), name);
 
     ok = wk_sample_write(look->samples, sample, file)
-         && wk_storage_put(&t->storage, key, file, NULL);
+         && wk_storage_put(&t->storage, key, file, &n);
     unlink(file);
+
+    if (ok) {
+        *bytes += n;
+    }
 
     return ok;
 }
@@ -92,7 +102,9 @@ static wk_verdict_e
 wk_analyse_store(wk_task_t *t, const wk_analyse_t *a, wk_look_t *look)
 {
     bool                 pictures;
-    char                 confidence[24], at[24], box[120], usage[24], n[16];
+    char                 confidence[24], at[24], box[120], usage[24], n[16],
+                         size[24];
+    uint64_t             bytes;
     char               (*key)[256];
     unsigned             i, k;
     PGresult            *res;
@@ -106,6 +118,7 @@ wk_analyse_store(wk_task_t *t, const wk_analyse_t *a, wk_look_t *look)
     }
 
     pictures = true;
+    bytes = 0;
 
     for (i = 0; i < look->n && pictures; i++) {
         for (k = 0; k < i && look->found[k].sample != look->found[i].sample;
@@ -120,7 +133,7 @@ wk_analyse_store(wk_task_t *t, const wk_analyse_t *a, wk_look_t *look)
         }
 
         pictures = wk_analyse_picture(t, a, look, look->found[i].sample,
-                                      key[i], sizeof(key[i]));
+                                      key[i], sizeof(key[i]), &bytes);
     }
 
     if (!pictures) {
@@ -173,10 +186,19 @@ wk_analyse_store(wk_task_t *t, const wk_analyse_t *a, wk_look_t *look)
 
     free(key);
     snprintf(usage, sizeof(usage), "%.0f", ceil(look->samples->duration_s));
-    v[0] = a->tenant;
+    snprintf(size, sizeof(size), "%llu", (unsigned long long) bytes);
     v[1] = usage;
+    v[2] = size;
 
-    res = wk_db(&t->db, "select mdvr.usage_add($1, 'ai_s', $2::bigint)", 2, v);
+    /* a repetition is not metered again */
+
+    res = wk_db(&t->db, "with u as (select mdvr.usage_add(tenant_id, 'ai_s', "
+                "$2::bigint) from mdvr.media where id = $1 "
+                "and analysis is distinct from 'done') "
+                "update mdvr.media set analysis = 'done', "
+                "stored_bytes = stored_bytes - finding_bytes + $3::bigint, "
+                "finding_bytes = $3::bigint "
+                "where id = $1 and (select count(*) from u) >= 0", 3, v);
     PQclear(res);
 
     if (res == NULL || !wk_db_commit(&t->db)) {
@@ -187,6 +209,26 @@ wk_analyse_store(wk_task_t *t, const wk_analyse_t *a, wk_look_t *look)
     wk_log(WK_INFO, "item analysed", "findings", n, NULL);
 
     return WK_DONE;
+}
+
+
+/* Says on the item what became of its analysis. */
+
+static bool
+wk_analyse_state(wk_task_t *t, const char *tenant, const char *state)
+{
+    PGresult    *res;
+    const char  *v[2] = { wk_media_id(t->job), state };
+
+    if (!wk_db_begin(&t->db, tenant)) {
+        return false;
+    }
+
+    res = wk_db(&t->db, "update mdvr.media set analysis = $2 where id = $1",
+                2, v);
+    PQclear(res);
+
+    return res && wk_db_commit(&t->db);
 }
 
 
@@ -214,6 +256,15 @@ wk_analyse(wk_task_t *t)
 
     if (!there) {                       /* deleted meanwhile */
         return wk_result(t->res, WK_DONE, "", "%s", "");
+    }
+
+    if (a.quota) {
+        wk_log(WK_WARN, "item not analysed: the minutes of the plan are used "
+               "up", "media", wk_media_id(t->job), NULL);
+
+        return wk_analyse_state(t, a.tenant, "quota")
+               ? wk_result(t->res, WK_DONE, "", "%s", "")
+               : wk_result(t->res, WK_RETRY, "database", "%s", t->db.error);
     }
 
     if (!wk_storage_get(&t->storage, a.key, path, sizeof(path), &copied)) {
@@ -253,8 +304,17 @@ wk_analyse(wk_task_t *t)
 void
 wk_analyse_give_up(wk_task_t *t, const char *reason)
 {
+    const char  *tenant;
+
+    tenant = wk_job_str(t->job, "tenant_id");
     wk_log(WK_WARN, "item not analysed", "media", wk_media_id(t->job),
            "reason", reason, NULL);
+
+    if (wk_is_uuid(tenant) && wk_is_uuid(wk_media_id(t->job))
+        && !wk_analyse_state(t, tenant, "failed"))
+    {
+        wk_log(WK_WARN, "cannot say so", "error", t->db.error, NULL);
+    }
 }
 
 

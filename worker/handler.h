@@ -59,6 +59,9 @@ void wk_ingest_sweep(const wk_conf_t *conf, wk_redis_t *redis,
 /* One look at everything that is due (worker/schedule.c); for a child. */
 void wk_schedule(void *data, wk_result_t *res);
 
+/* How stored objects end (worker/lifecycle.c); for a child. */
+void wk_lifecycle(void *data, wk_result_t *res);
+
 /* Turns events into notify jobs until it is old (worker/follow.c). */
 void wk_follow(void *data, wk_result_t *res);
 

@@ -10,8 +10,8 @@
  *
  * The supervisor never touches a file of a device, PostgreSQL or libav: it
  * keeps leases alive, sees children end, and decides between done, later and
- * never.  Two more children, one of each at a time, do the scheduled work and
- * turn events into notifications.
+ * never.  Three more children, one of each at a time, do the scheduled work,
+ * remove objects whose time is over, and turn events into notifications.
  */
 
 #include <errno.h>
@@ -54,9 +54,10 @@ typedef struct {
     wk_queue_t        queue;
     wk_slot_t         slots[64 + WK_LIGHT];
     wk_child_t        schedule;
+    wk_child_t        lifecycle;
     wk_child_t        follow;
     int64_t           next_beat, next_recover, next_promote, next_sweep,
-                      next_tick, next_follow;
+                      next_tick, next_life, next_follow;
 } wk_main_t;
 
 typedef struct {
@@ -288,6 +289,13 @@ wk_reap(wk_main_t *m)
                res.reason, NULL);
     }
 
+    if (m->lifecycle.pid && wk_child_poll(&m->lifecycle, &res)
+        && res.verdict != WK_DONE)
+    {
+        wk_log(WK_WARN, "objects were not removed", "code", res.code,
+               "reason", res.reason, NULL);
+    }
+
     if (m->follow.pid && wk_child_poll(&m->follow, &res)
         && res.verdict != WK_DONE)
     {
@@ -423,6 +431,12 @@ wk_chores(wk_main_t *m)
                        (void *) m->conf);
     }
 
+    if (m->lifecycle.pid == 0 && wk_due(&m->next_life, now, m->conf->tick_ms))
+    {
+        wk_child_start(&m->lifecycle, m->conf, 900, wk_lifecycle,
+                       (void *) m->conf);
+    }
+
     if (m->follow.pid == 0 && wk_due(&m->next_follow, now, WK_FOLLOW_MS)) {
         wk_child_start(&m->follow, m->conf, 1200, wk_follow,
                        (void *) m->conf);
@@ -500,6 +514,7 @@ wk_main(const wk_conf_t *conf)
     }
 
     wk_child_kill(&m.schedule);
+    wk_child_kill(&m.lifecycle);
     wk_child_kill(&m.follow);
     wk_redis_close(&m.redis);
     wk_log(WK_INFO, "worker stopped", NULL);

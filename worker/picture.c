@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "worker/movie.h"
+#include "worker/picture.h"
 
 #define WK_PACKETS_MAX  500             /* looked at for a first picture */
 #define WK_QUALITY      4               /* of mjpeg, 2 best to 31 */
@@ -55,7 +56,7 @@ wk_picture_first(AVFormatContext *in, int index, AVCodecContext *dec,
 }
 
 
-static mdvr_rc_t
+mdvr_rc_t
 wk_picture_write(AVFrame *frame, const char *out, unsigned width, char *error,
     size_t size)
 {
@@ -136,7 +137,7 @@ wk_picture_write(AVFrame *frame, const char *out, unsigned width, char *error,
     av_packet_free(&pkt);
 
     return rc == MDVR_OK ? rc
-           : wk_picture_failed(error, size, rc, "cannot write a thumbnail");
+           : wk_picture_failed(error, size, rc, "cannot write a picture");
 }
 
 

@@ -15,43 +15,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "mdvr/web/sigv4.h"
-#include "worker/s3.h"
+#include "worker/s3_call.h"
 #include "worker/trace.h"
 
 #define WK_S3_TRIES     4
 #define WK_S3_PAUSE_MS  200
 #define WK_S3_ANSWER    (1 << 20)       /* bytes of XML kept */
 #define WK_S3_PARTS     10000           /* the most that S3 takes */
-#define WK_S3_ETAG      80
 #define WK_S3_EMPTY  \
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-
-typedef struct {
-    /* the request */
-    const char          *method;
-    const char          *key;           /* "": the bucket */
-    mdvr_sigv4_pair_t    query[6];
-    unsigned             nquery;
-    mdvr_sigv4_pair_t    headers[6];    /* beside host and x-amz-* of all */
-    unsigned             nheaders;
-    const char          *body;          /* or a piece of a file: */
-    int                  fd;            /* -1: none */
-    uint64_t             offset;
-    uint64_t             length;        /* of either */
-    int                  out;           /* -1: keep the answer in `text` */
-
-    /* the answer */
-    long                 status;
-    char                 etag[WK_S3_ETAG];
-    uint64_t             size;          /* Content-Length */
-    char                *text;          /* terminated, freed by the caller */
-    size_t               text_len;
-
-    uint64_t             sent;
-    bool                 write_failed;
-} wk_s3_call_t;
-
 
 bool
 wk_s3_check(const wk_conf_t *conf, char *error, size_t size)
@@ -434,7 +406,7 @@ wk_s3_once(wk_storage_t *s, wk_s3_call_t *c, const char *hash, CURL *curl)
 
 /* True on 2xx, and on 404 when that is an answer to what was asked. */
 
-static bool
+bool
 wk_s3_call(wk_storage_t *s, wk_s3_call_t *c)
 {
     char       hash[65];
@@ -479,7 +451,7 @@ wk_s3_call(wk_storage_t *s, wk_s3_call_t *c)
 }
 
 
-static void
+void
 wk_s3_begin(wk_s3_call_t *c, const char *method, const char *key)
 {
     memset(c, 0, sizeof(*c));
@@ -490,7 +462,7 @@ wk_s3_begin(wk_s3_call_t *c, const char *method, const char *key)
 }
 
 
-static void
+void
 wk_s3_arg(wk_s3_call_t *c, const char *name, const char *value)
 {
     c->query[c->nquery++] = (mdvr_sigv4_pair_t) { mdvr_cstr(name),
@@ -517,7 +489,7 @@ wk_s3_encryption(wk_storage_t *s, wk_s3_call_t *c)
 
 /* The text of the next <name> at or behind *p, which moves behind it. */
 
-static bool
+bool
 wk_s3_xml(const char **p, const char *end, const char *name, char *out,
     size_t size)
 {
@@ -753,7 +725,7 @@ wk_s3_upload_end(wk_storage_t *s, const char *key, const char *id,
 }
 
 
-static bool
+bool
 wk_s3_upload_abort(wk_storage_t *s, const char *key, const char *id)
 {
     bool           ok;
@@ -928,70 +900,4 @@ wk_s3_head(wk_storage_t *s, const char *key, uint64_t *size_bytes)
     }
 
     return ok ? 1 : c.status == 404 ? 0 : -1;
-}
-
-
-int
-wk_s3_sweep(wk_storage_t *s, int64_t older_s)
-{
-    int            n;
-    char           name[600], id[512], at[40];
-    size_t         skip;
-    time_t         t;
-    struct tm      tm;
-    const char    *p, *q, *end;
-    wk_s3_call_t   c;
-
-    n = 0;
-    skip = strlen(s->conf->s3_prefix);
-    wk_s3_begin(&c, "GET", "");
-    wk_s3_arg(&c, "uploads", "");
-
-    if (skip) {
-        wk_s3_arg(&c, "prefix", s->conf->s3_prefix);
-    }
-
-    if (!wk_s3_call(s, &c)) {
-        free(c.text);
-        return -1;
-    }
-
-    for (p = c.text ? strstr(c.text, "<Upload>") : NULL; p;
-         p = strstr(p + 8, "<Upload>"))
-    {
-        end = strstr(p, "</Upload>");
-        q = p;
-
-        if (!wk_s3_xml(&q, end, "Key", name, sizeof(name))
-            || strncmp(name, s->conf->s3_prefix, skip) != 0)
-        {
-            continue;
-        }
-
-        q = p;
-
-        if (!wk_s3_xml(&q, end, "UploadId", id, sizeof(id))) {
-            continue;
-        }
-
-        q = p;
-        memset(&tm, 0, sizeof(tm));
-
-        if (!wk_s3_xml(&q, end, "Initiated", at, sizeof(at))
-            || strptime(at, "%Y-%m-%dT%H:%M:%S", &tm) == NULL)
-        {
-            continue;
-        }
-
-        t = timegm(&tm);
-
-        if (t + older_s <= time(NULL) && wk_s3_upload_abort(s, name + skip, id))
-        {
-            n++;
-        }
-    }
-
-    free(c.text);
-
-    return n;
 }

@@ -25,6 +25,10 @@ bool wk_s3_delete(wk_storage_t *s, const char *key);
 /* 1: it is there, *size_bytes long; 0: it is not; -1: not known */
 int wk_s3_head(wk_storage_t *s, const char *key, uint64_t *size_bytes);
 
+/* As wk_storage_list(). */
+bool wk_s3_list(wk_storage_t *s, const char *prefix, const char *after,
+    wk_storage_each_pt each, void *data);
+
 /*
  * Ends uploads that were begun more than `older_s` ago and never completed;
  * returns how many, -1 on failure.

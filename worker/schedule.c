@@ -106,61 +106,12 @@ wk_schedule_task(wk_db_t *db, wk_redis_t *redis, const wk_task_row_t *task)
 }
 
 
-/* What was being stored when somebody died. */
-
-static bool
-wk_schedule_storage(wk_db_t *db)
-{
-    int            n;
-    bool           due;
-    char           count[16];
-    PGresult      *res;
-    wk_storage_t   storage;
-
-    if (!wk_db_begin(db, NULL)) {
-        return false;
-    }
-
-    res = wk_db(db, "select mdvr.schedule_claim('storage', 3600)", 0, NULL);
-    if (res == NULL) {
-        return false;
-    }
-
-    due = strcmp(PQgetvalue(res, 0, 0), "t") == 0;
-    PQclear(res);
-
-    if (!wk_db_commit(db)) {
-        return false;
-    }
-
-    if (!due) {
-        return true;
-    }
-
-    wk_storage_init(&storage, db->conf);
-    n = wk_storage_sweep(&storage, db->conf->orphan_s);
-
-    if (n < 0) {
-        snprintf(db->error, sizeof(db->error), "%s", storage.error);
-        return false;
-    }
-
-    if (n) {
-        snprintf(count, sizeof(count), "%d", n);
-        wk_log(WK_INFO, "unfinished objects removed", "count", count, NULL);
-    }
-
-    return true;
-}
-
-
 void
 wk_schedule(void *data, wk_result_t *res)
 {
     size_t       i;
     wk_db_t      db;
     wk_redis_t   redis;
-    wk_storage_t storage;
 
     wk_db_init(&db, data);
     wk_redis_init(&redis, data);
@@ -175,16 +126,6 @@ wk_schedule(void *data, wk_result_t *res)
                 break;                  /* PostgreSQL is away */
             }
         }
-    }
-
-    if (db.c && !wk_schedule_storage(&db)) {
-        wk_result(res, WK_RETRY, "storage", "%s", db.error);
-    }
-
-    wk_storage_init(&storage, data);
-
-    if (db.c && !wk_evidence_expire(&db, &storage)) {
-        wk_result(res, WK_RETRY, "storage", "evidence: %s", db.error);
     }
 
     wk_db_close(&db);

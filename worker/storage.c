@@ -1,10 +1,12 @@
 /* Object storage: a directory, or what worker/s3.c makes of it. */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -279,4 +281,271 @@ wk_storage_sweep(wk_storage_t *s, int64_t older_s)
     }
 
     return wk_storage_walk.removed;
+}
+
+
+/* --- what there is ---------------------------------------------------------- */
+
+static int
+wk_storage_order(const void *a, const void *b)
+{
+    return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+
+/*
+ * Names in a directory, those of directories with a '/' at their end, so
+ * that their order is that of the keys.  The list and the names are the
+ * caller's; -1 on failure.
+ */
+
+static int
+wk_storage_names(const char *dir, char ***list)
+{
+    int             n, cap;
+    DIR            *d;
+    char          **more;
+    struct dirent  *e;
+
+    *list = NULL;
+    d = opendir(dir);
+
+    if (d == NULL) {
+        return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
+    }
+
+    n = 0;
+    cap = 0;
+
+    while ((e = readdir(d)) != NULL) {
+        if (e->d_name[0] == '.') {
+            continue;
+        }
+
+        if (n == cap) {
+            cap = cap ? cap * 2 : 64;
+            more = realloc(*list, (size_t) cap * sizeof(*more));
+
+            if (more == NULL) {
+                break;
+            }
+
+            *list = more;
+        }
+
+        if (asprintf(&(*list)[n], "%s%s", e->d_name,
+                     e->d_type == DT_DIR ? "/" : "") < 0)
+        {
+            break;
+        }
+
+        n++;
+    }
+
+    closedir(d);
+
+    if (e) {
+        while (n) {
+            free((*list)[--n]);
+        }
+
+        free(*list);
+        *list = NULL;
+        errno = ENOMEM;
+        return -1;
+    }
+
+    qsort(*list, (size_t) n, sizeof(**list), wk_storage_order);
+
+    return n;
+}
+
+
+/* 1: go on, 0: enough, -1: failed */
+
+static int
+wk_storage_files(wk_storage_t *s, const char *root, const char *dir,
+    const char *prefix, const char *after, wk_storage_each_pt each,
+    void *data)
+{
+    int           i, n, rc;
+    char          path[PATH_MAX], key[PATH_MAX], **list;
+    size_t        len, plen;
+    struct stat   st;
+
+    if (snprintf(path, sizeof(path), "%s/%s", root, dir) >= PATH_MAX) {
+        return 1;
+    }
+
+    n = wk_storage_names(path, &list);
+
+    if (n < 0) {
+        wk_storage_failed(s, "list", dir);
+        return -1;
+    }
+
+    plen = strlen(prefix);
+
+    for (i = 0, rc = 1; i < n; i++) {
+        len = (size_t) snprintf(key, sizeof(key), "%s%s", dir, list[i]);
+
+        if (rc == 1 && len > 0 && len < sizeof(key)
+            && strncmp(key, prefix, len < plen ? len : plen) == 0)
+        {
+            if (key[len - 1] == '/') {
+                if (strncmp(key, after, len) >= 0) {
+                    rc = wk_storage_files(s, root, key, prefix, after, each,
+                                          data);
+                }
+
+            } else if (len >= plen && strcmp(key, after) > 0
+                       && snprintf(path, sizeof(path), "%s/%s", root, key)
+                          < PATH_MAX
+                       && lstat(path, &st) == 0 && S_ISREG(st.st_mode))
+            {
+                rc = each(data, key, (int64_t) st.st_mtime) ? 1 : 0;
+            }
+        }
+
+        free(list[i]);
+    }
+
+    free(list);
+
+    return rc;
+}
+
+
+bool
+wk_storage_list(wk_storage_t *s, const char *prefix, const char *after,
+    wk_storage_each_pt each, void *data)
+{
+    if (wk_storage_s3(s)) {
+        return wk_s3_list(s, prefix, after, each, data);
+    }
+
+    return wk_storage_files(s, s->conf->storage + 5, "", prefix, after, each,
+                            data) >= 0;
+}
+
+
+/* --- removing a folder ------------------------------------------------------ */
+
+static int
+wk_storage_unlink(const char *path, const struct stat *st, int type,
+    struct FTW *ftw)
+{
+    if (type == FTW_F && unlink(path) == 0) {
+        wk_storage_walk.removed++;
+        return 0;
+    }
+
+    return remove(path) == 0 || errno == ENOENT ? 0 : -1;
+}
+
+
+/* Directories above that became empty go, too; whoever writes there anew
+ * makes them again or is tried again. */
+
+static int
+wk_storage_unlink_folder(wk_storage_t *s, const char *folder)
+{
+    char   path[PATH_MAX], *p;
+    size_t root;
+
+    if (!wk_storage_path(s, folder, path, sizeof(path))) {
+        return -1;
+    }
+
+    root = strlen(s->conf->storage + 5);
+    path[strlen(path) - 1] = '\0';
+    wk_storage_walk.removed = 0;
+
+    if (nftw(path, wk_storage_unlink, WK_STORAGE_FILES, FTW_PHYS | FTW_DEPTH)
+        != 0 && errno != ENOENT)
+    {
+        wk_storage_failed(s, "remove", folder);
+        return -1;
+    }
+
+    while ((p = strrchr(path, '/')) != NULL && p > path + root) {
+        *p = '\0';
+
+        if (rmdir(path) < 0) {
+            break;
+        }
+    }
+
+    return wk_storage_walk.removed;
+}
+
+
+typedef struct {
+    char    **keys;
+    unsigned  n, cap;
+    bool      failed;
+} wk_storage_keys_t;
+
+
+static bool
+wk_storage_keep(void *data, const char *key, int64_t at)
+{
+    char               **more;
+    wk_storage_keys_t   *k = data;
+
+    if (k->n == k->cap) {
+        k->cap = k->cap ? k->cap * 2 : 64;
+        more = realloc(k->keys, k->cap * sizeof(*more));
+
+        if (more == NULL) {
+            k->failed = true;
+            return false;
+        }
+
+        k->keys = more;
+    }
+
+    k->keys[k->n] = strdup(key);
+    k->failed = k->keys[k->n] == NULL;
+    k->n += !k->failed;
+
+    return !k->failed;
+}
+
+
+int
+wk_storage_remove(wk_storage_t *s, const char *folder)
+{
+    int                n;
+    bool               ok;
+    size_t             len;
+    unsigned           i;
+    wk_storage_keys_t  k = { NULL, 0, 0, false };
+
+    len = strlen(folder);
+
+    if (len < 2 || folder[len - 1] != '/') {
+        errno = EINVAL;
+        wk_storage_failed(s, "remove", folder);
+        return -1;
+    }
+
+    if (!wk_storage_s3(s)) {
+        return wk_storage_unlink_folder(s, folder);
+    }
+
+    ok = wk_s3_list(s, folder, "", wk_storage_keep, &k) && !k.failed;
+    n = 0;
+
+    for (i = 0; i < k.n; i++) {
+        if (ok && (ok = wk_s3_delete(s, k.keys[i]))) {
+            n++;
+        }
+
+        free(k.keys[i]);
+    }
+
+    free(k.keys);
+
+    return ok ? n : -1;
 }

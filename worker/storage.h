@@ -19,6 +19,9 @@ typedef struct {
     void             *curl;         /* s3: a connection, kept */
 } wk_storage_t;
 
+/* One object, last written at `at` (unix s); false: enough. */
+typedef bool (*wk_storage_each_pt)(void *data, const char *key, int64_t at);
+
 void wk_storage_init(wk_storage_t *s, const wk_conf_t *conf);
 
 /* Stores a local file; size_bytes (may be NULL) is what was stored. */
@@ -35,6 +38,19 @@ bool wk_storage_get(wk_storage_t *s, const char *key, char *path, size_t size,
 
 /* Missing objects are no failure. */
 bool wk_storage_delete(wk_storage_t *s, const char *key);
+
+/*
+ * Calls `each` for every object whose key begins with `prefix` and is greater
+ * than `after` ("": all of them), in order of keys.  False on failure.
+ */
+bool wk_storage_list(wk_storage_t *s, const char *prefix, const char *after,
+    wk_storage_each_pt each, void *data);
+
+/*
+ * Removes every object below `folder`, which ends with '/'.  Returns how many
+ * there were, -1 on failure.
+ */
+int wk_storage_remove(wk_storage_t *s, const char *folder);
 
 /*
  * Removes what was begun and never completed, more than `older_s` ago.

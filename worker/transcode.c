@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,9 +19,11 @@
 #include "worker/handler.h"
 #include "worker/hls.h"
 #include "worker/movie.h"
+#include "worker/sprite.h"
 #include "worker/trace.h"
 
-#define WK_THUMB_WIDTH  640
+#define WK_THUMB_WIDTH    640
+#define WK_PLAYLIST_MAX   1000000       /* characters; about 20,000 segments */
 
 typedef struct {
     char         tenant[37];
@@ -31,6 +34,7 @@ typedef struct {
     char         movie_file[PATH_MAX], thumb_file[PATH_MAX];
     char         hls_dir[PATH_MAX];
     char         movie_key[256], thumb_key[256], hls_key[256];
+    char        *playlist;              /* text of it, or NULL */
     bool         thumb;
     uint64_t     bytes;                 /* of what was made */
     wk_movie_t   m;
@@ -183,6 +187,34 @@ wk_item_make(wk_task_t *t, wk_item_t *item)
 }
 
 
+/* A small text file; the caller frees it.  NULL: not to be had. */
+
+static char *
+wk_item_text(const char *path)
+{
+    int          fd;
+    char        *text;
+    ssize_t      n;
+    struct stat  st;
+
+    text = NULL;
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size < WK_PLAYLIST_MAX
+        && (text = malloc((size_t) st.st_size + 1)) != NULL)
+    {
+        n = read(fd, text, (size_t) st.st_size);
+        text[n < 0 ? 0 : n] = '\0';
+    }
+
+    if (fd >= 0) {
+        close(fd);
+    }
+
+    return text;
+}
+
+
 /*
  * The movie as HLS.  It plays without as well, so what goes wrong here is
  * logged and no reason to try again.
@@ -213,6 +245,7 @@ wk_item_hls(wk_task_t *t, wk_item_t *item)
 
             if (wk_storage_put(&t->storage, key, list, &n)) {
                 snprintf(item->hls_key, sizeof(item->hls_key), "%s", key);
+                item->playlist = wk_item_text(list);
                 item->bytes += bytes + n;
             }
         }
@@ -312,8 +345,8 @@ wk_item_publish(wk_task_t *t, const char *tenant, const char *sql, int n,
 static wk_verdict_e
 wk_item_ready(wk_task_t *t, wk_item_t *item)
 {
-    char         duration[32], width[16], height[16], bytes[24];
-    const char  *v[9];
+    char         duration[32], width[16], height[16], bytes[24], used[24];
+    const char  *v[12];
 
     snprintf(duration, sizeof(duration), "%.3f", item->m.duration_s);
     snprintf(width, sizeof(width), "%u", item->m.width);
@@ -329,26 +362,120 @@ wk_item_ready(wk_task_t *t, wk_item_t *item)
     v[6] = item->m.codec;
     v[7] = bytes;
     v[8] = item->hls_key[0] ? item->hls_key : NULL;
+    v[9] = item->playlist;
+    v[10] = strcmp(t->conf->ai, "none") == 0 ? "off" : "queued";
+    v[11] = used;
+    snprintf(used, sizeof(used), "%.0f", ceil(item->m.duration_s));
 
     if (!wk_item_publish(t, item->tenant,
+                         "with done as ("
                          "update mdvr.media set status = case "
                          "when quarantined is null then 'ready' "
                          "else 'failed' end, "
                          "playback_key = $2, thumbnail_key = $3, "
-                         "hls_key = $9, "
+                         "hls_key = $9, hls_playlist = $10, analysis = $11, "
                          "duration_s = $4, "
                          "width_px = nullif($5::integer, 0), "
                          "height_px = nullif($6::integer, 0), codec = $7, "
-                         "stored_bytes = size_bytes + $8::bigint, "
+                         "stored_bytes = size_bytes + $8::bigint "
+                         "+ finding_bytes, "
                          "failed_reason = left('quarantined: ' "
                          "|| quarantined, 500), ready_at = now(), "
                          "updated_at = now() where id = $1 "
-                         "and status in ('processing', 'failed')", 9, v))
+                         "and status in ('processing', 'failed') "
+                         "returning tenant_id) "
+                         "select mdvr.usage_add(tenant_id, 'transcode_s', "
+                         "$12::bigint) from done where $12::bigint > 0", 12,
+                         v))
     {
         return wk_result(t->res, WK_RETRY, "database", "%s", t->db.error);
     }
 
     return wk_result(t->res, WK_DONE, "", "%s", "");
+}
+
+
+/*
+ * The timeline, when the item is ready and everybody knows: it may fail, and
+ * who comes here again after a crash makes what is missing.
+ */
+
+static void
+wk_item_sprite(wk_task_t *t, wk_item_t *item)
+{
+    bool          copied, ok;
+    char          movie[PATH_MAX], out[PATH_MAX], key[256], id[37], bytes[24],
+                  sprite[200], error[200];
+    uint64_t      n;
+    PGresult     *res;
+    mdvr_rc_t     rc;
+    const char   *v[4];
+    wk_sprite_t   s;
+
+    v[0] = wk_media_id(t->job);
+
+    if (item->picture || !wk_db_begin(&t->db, item->tenant)) {
+        return;
+    }
+
+    res = wk_db(&t->db, "select playback_key from mdvr.media where id = $1 "
+                "and status = 'ready' and sprite_key is null "
+                "and deleted_at is null and playback_key is not null", 1, v);
+    if (res == NULL) {
+        return;
+    }
+
+    wk_db_commit(&t->db);
+    ok = PQntuples(res) == 1;
+    copied = false;
+    snprintf(movie, sizeof(movie), "%s", item->movie_file);
+
+    if (ok && access(movie, R_OK) < 0) {
+        ok = wk_storage_get(&t->storage, PQgetvalue(res, 0, 0), movie,
+                            sizeof(movie), &copied);
+    }
+
+    PQclear(res);
+
+    if (!ok) {
+        return;
+    }
+
+    wk_uuid(id);
+    snprintf(out, sizeof(out), "%s/mdvr-%s.jpg", t->conf->tmp, id);
+    wk_media_key(key, sizeof(key), item->tenant, v[0], "sprite.jpg");
+    error[0] = '\0';
+    rc = wk_sprite_make(movie, out, &s, error, sizeof(error));
+
+    if (rc == MDVR_OK && wk_storage_put(&t->storage, key, out, &n)) {
+        snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long) n);
+        snprintf(sprite, sizeof(sprite), "{\"columns\": %u, \"rows\": %u, "
+                 "\"width\": %u, \"height\": %u, \"every_s\": %g, "
+                 "\"count\": %u}", s.columns, s.rows, s.width, s.height,
+                 s.every_s, s.count);
+        v[1] = key;
+        v[2] = sprite;
+        v[3] = bytes;
+
+        if (wk_db_begin(&t->db, item->tenant)) {
+            PQclear(wk_db(&t->db, "update mdvr.media set sprite_key = $2, "
+                          "sprite = $3::jsonb, "
+                          "stored_bytes = stored_bytes + $4::bigint "
+                          "where id = $1 and sprite_key is null "
+                          "and deleted_at is null", 4, v));
+            wk_db_commit(&t->db);
+        }
+
+    } else {
+        wk_log(WK_WARN, "no timeline of a movie", "error",
+               rc == MDVR_OK ? t->storage.error : error, NULL);
+    }
+
+    unlink(out);
+
+    if (copied) {
+        unlink(movie);
+    }
 }
 
 
@@ -403,6 +530,7 @@ wk_transcode(wk_task_t *t)
     v = wk_item_read(t, &item);
 
     if (v == WK_DONE && item.finished) {
+        wk_item_sprite(t, &item);
         wk_result(t->res, WK_DONE, "", "%s", "");
         return wk_item_analyse(t);
     }
@@ -430,10 +558,16 @@ wk_transcode(wk_task_t *t)
                item.m.sound ? "yes" : "no", NULL);
     }
 
+    if (v == WK_DONE) {
+        v = wk_item_analyse(t);
+        wk_item_sprite(t, &item);
+    }
+
     unlink(item.movie_file);
     unlink(item.thumb_file);
+    free(item.playlist);
 
-    return v == WK_DONE ? wk_item_analyse(t) : v;
+    return v;
 }
 
 

@@ -67,6 +67,9 @@ void mdvr_key_notify(mdvr_buf_t *b, mdvr_str_t service, const char *what);
 /* hash of counters of finished jobs, read by /metrics */
 #define MDVR_KEY_JOB_STATS  "mdvr:jobstats"
 
+/* where the last look for orphans in the storage ended (string) */
+#define MDVR_KEY_ORPHANS  "mdvr:orphans:after"
+
 /* set of every queue that ever held a job */
 #define MDVR_KEY_JOB_QUEUES  "mdvr:jobqueues"
 
