@@ -108,6 +108,7 @@ typedef enum {
     X(MALFORMED,    "malformed",      "the device sent malformed media")     \
     X(UNSUPPORTED,  "unsupported",    "the device sends a codec or format "   \
                                       "that is not supported")               \
+    X(HUNG_UP,      "hung_up",        "the person in the vehicle hung up")    \
     X(REPLACED,     "replaced",       "another session took its place")      \
     X(COMPLETE,     "complete",       "everything was delivered")            \
     X(FAILED,       "failed",         "could not be carried out")            \
@@ -476,6 +477,29 @@ bool mdvr_bus_aac_wanted(mdvr_bus_t *bus, mdvr_bus_ref_t ref, int64_t now_ms);
 
 /* Up to where (pts) there is AAC; false: there is none. */
 bool mdvr_bus_aac_end(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint64_t *end_us);
+
+
+/* --- the microphone of a talk --------------------------------------------------- */
+
+/*
+ * The AUX ring of a TALK session carries what the operator says: records of
+ * 16-bit samples, little-endian, 8 kHz, mono, at most MDVR_BUS_MIC_MAX of them.
+ * One has the microphone at a time, the newest; there are few records, so that
+ * each is written under the mutex.
+ */
+#define MDVR_BUS_PCM        201         /* `codec` of such a record */
+#define MDVR_BUS_MIC_MAX    1600        /* samples */
+
+/* `ticket` goes into every put.  MDVR_E_NOT_FOUND: no TALK that runs. */
+mdvr_rc_t mdvr_bus_mic_claim(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
+    uint32_t *ticket);
+
+/*
+ * MDVR_E_NOT_FOUND: the talk is over, or another has the microphone.
+ * MDVR_E_RANGE: no samples, or too many.
+ */
+mdvr_rc_t mdvr_bus_mic_put(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
+    uint32_t ticket, const int16_t *pcm, size_t samples);
 
 typedef struct {
     mdvr_bus_ref_t  ref;

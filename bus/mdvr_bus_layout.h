@@ -26,7 +26,7 @@
 
 
 #define MDVR_BUS_MAGIC          UINT64_C(0x315355425256444d)    /* MDVRBUS1 */
-#define MDVR_BUS_LAYOUT         3       /* change it with this file */
+#define MDVR_BUS_LAYOUT         4       /* change it with this file */
 
 #define MDVR_BUS_LOCK_CREATE    (INT64_C(1) << 60)
 #define MDVR_BUS_LOCK_PROCESS   (MDVR_BUS_LOCK_CREATE + 1)
@@ -117,6 +117,7 @@ typedef struct {
     uint32_t                 deadline_end;  /* why, when it passes */
     int64_t                  ended_ms;
     int64_t                  left_ms;       /* a viewer left, 0: none did */
+    uint32_t                 mic;           /* ticket of the microphone */
     uint32_t                 viewers;       /* sum of viewer[] */
     uint16_t                 watch[MDVR_BUS_PROCESSES];
     uint16_t                 viewer[MDVR_BUS_PROCESSES];

@@ -267,6 +267,71 @@ mdvr_bus_put(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t ticket,
 }
 
 
+/* --- the microphone of a talk ------------------------------------------------ */
+
+mdvr_rc_t
+mdvr_bus_mic_claim(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t *ticket)
+{
+    mdvr_rc_t         rc = MDVR_E_NOT_FOUND;
+    mdvr_bus_slot_t  *slot;
+
+    mdvr_bus_lock(bus);
+
+    slot = mdvr_bus_slot(bus, ref);
+
+    if (slot != NULL && slot->kind == MDVR_BUS_KIND_TALK
+        && may_write(slot, 0, MDVR_BUS_RING_AUX))
+    {
+        *ticket = ++slot->mic;
+        rc = MDVR_OK;
+    }
+
+    mdvr_bus_unlock(bus);
+
+    return rc;
+}
+
+
+mdvr_rc_t
+mdvr_bus_mic_put(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t ticket,
+    const int16_t *pcm, size_t samples)
+{
+    mdvr_rc_t         rc = MDVR_E_NOT_FOUND;
+    mdvr_bus_rec_t    rec;
+    struct timespec   now;
+    mdvr_bus_slot_t  *slot;
+
+    if (samples == 0 || samples > MDVR_BUS_MIC_MAX) {
+        return MDVR_E_RANGE;
+    }
+
+    clock_gettime(CLOCK_REALTIME, &now);
+
+    memset(&rec, 0, sizeof(rec));
+    rec.len = (uint32_t) (samples * sizeof(*pcm));
+    rec.flags = MDVR_BUS_F_AUDIO;
+    rec.codec = MDVR_BUS_PCM;
+    rec.dur_us = (uint32_t) (samples * 125);
+    rec.received_us = (uint64_t) now.tv_sec * 1000000
+                      + (uint64_t) now.tv_nsec / 1000;
+
+    mdvr_bus_lock(bus);
+
+    slot = mdvr_bus_slot(bus, ref);
+
+    if (slot != NULL && slot->kind == MDVR_BUS_KIND_TALK
+        && slot->mic == ticket)
+    {
+        rc = mdvr_bus_put(bus, ref, 0, MDVR_BUS_RING_AUX, &rec,
+                          (const uint8_t *) pcm);
+    }
+
+    mdvr_bus_unlock(bus);
+
+    return rc;
+}
+
+
 /* --- init segment and HLS table: a sequence counter around plain bytes ------- */
 
 static void

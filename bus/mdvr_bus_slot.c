@@ -263,6 +263,7 @@ mdvr_bus_start(mdvr_bus_t *bus, const mdvr_bus_start_t *req, int64_t now_ms,
     slot->restart_ms = 0;
     slot->ended_ms = 0;
     slot->left_ms = 0;
+    slot->mic = 0;
     slot->viewers = 0;
     memset(slot->watch, 0, sizeof(slot->watch));
     memset(slot->viewer, 0, sizeof(slot->viewer));

@@ -17,6 +17,7 @@
 #include "ngx_mdvr_api/ngx_http_mdvr_api_schemas.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_stream.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_talk.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_telemetry.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_upload.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_video.h"
@@ -333,6 +334,16 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
       "Keep the addresses of a session valid",
       .body = &api_empty, .answer = &api_renewed,
       .handler = ngx_http_mdvr_api_video_renew },
+
+    { POST, "/devices/{id}/talk/start", MDVR_SCOPE_DEVICE_CONTROL,
+      API_IDEMPOTENT|API_RENEWED|API_BODY_OPT,
+      "Talk to the vehicle, or listen to it",
+      .body = &api_talk, .answer = &api_talk_answer,
+      .handler = ngx_http_mdvr_api_talk_start },
+
+    { POST, "/devices/{id}/talk/stop", MDVR_SCOPE_DEVICE_CONTROL,
+      API_BODY_OPT, "Hang up",
+      .body = &api_talk_stop, .handler = ngx_http_mdvr_api_talk_stop },
 
     /* --- alarms */
 

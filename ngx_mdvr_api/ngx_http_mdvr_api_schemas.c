@@ -453,7 +453,7 @@ SCHEMA(video_session, "VideoSession", NULL,
     F_UUID("device_id", REQ),
     F_UUID("user_id", REQ|NUL),
     F_ENUM("kind", REQ, "live|playback|talk"),
-    F_INT("channel", REQ, 1, 64),
+    F_INT("channel", REQ, 0, 64),
     F_ENUM("stream", REQ, "main|sub"),
     F_STR("node", REQ, 0, 0),
     F_ENUM("status", REQ, "starting|live"),
@@ -651,16 +651,30 @@ SCHEMA(playback_control, "PlaybackControl", "{\"action\":\"pause\"}",
     F_NUM("position_s", 0, 0, 604800),
     F_NUM("speed", 0, 0.125, 16))
 
-SCHEMA(talk, "Talk", NULL,
+/* "listen": sound from the device only, of a camera's microphone or the intercom's */
+
+SCHEMA(talk, "Talk", "{\"mode\":\"talk\",\"duplex\":\"full\"}",
+    F_ENUM("mode", 0, "talk|listen"),
+    F_ENUM("duplex", 0, "full|half"),
+    F_INT("channel", 0, 1, 64),
     F_BOOL("force", 0))
+
+SCHEMA(talk_stop, "TalkStop", "{\"force\":false}",
+    F_BOOL("force", 0))
+
+SCHEMA(talk_urls, NULL, NULL,
+    F_STR("ws", REQ, 0, 0),
+    F_STR("whep", REQ, 0, 0))
 
 SCHEMA(talk_answer, "TalkSession", NULL,
     F_UUID("session_id", REQ),
     F_UUID("device_id", REQ),
+    F_ENUM("mode", REQ, "talk|listen"),
+    F_ENUM("duplex", REQ, "full|half"),
     F_ENUM("status", REQ, "starting|live"),
     F_STR("token", REQ, 0, 0),
     F_TIME("expires_at", REQ),
-    F_OBJ("urls", REQ, NULL))
+    F_OBJ("urls", REQ, &api_talk_urls))
 
 
 /* --- events, audit, rules --------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
  *   _ws.c        ws, fragments in binary messages
  *   _whep.c      whep, the exchange of SDPs with mdvr-rtc
  *   _permit.c    whether a token is good, for caches and nginx-rtmp
+ *   _talk.c      ws of a talk, sound both ways
  */
 
 #ifndef NGX_HTTP_MDVR_LIVE_H
@@ -114,6 +115,11 @@ ngx_int_t ngx_http_mdvr_hls_attach(ngx_http_mdvr_live_ctx_t *ctx);
 ngx_int_t ngx_http_mdvr_live_mp4(ngx_http_mdvr_live_ctx_t *ctx);
 ngx_int_t ngx_http_mdvr_live_ws(ngx_http_mdvr_live_ctx_t *ctx);
 ngx_int_t ngx_http_mdvr_live_whep(ngx_http_mdvr_live_ctx_t *ctx);
+ngx_int_t ngx_http_mdvr_talk_ws(ngx_http_mdvr_live_ctx_t *ctx);
+
+/* -- _talk.c: the voice session that the token was made for --------------------- */
+
+mdvr_rc_t ngx_http_mdvr_talk_session(ngx_http_mdvr_live_ctx_t *ctx);
 
 
 /* -- _viewer.c --------------------------------------------------------------- */

@@ -9,6 +9,8 @@
  *   /live/<token>/whep            WebRTC, by mdvr-rtc
  *   /live/<token>/permit          only whether the token is good
  *
+ * A token of channel 0 is one of a talk: it has ws and whep, with a microphone.
+ *
  * index.m3u8 is a media playlist and not a multivariant one: there is one
  * variant, players find its codecs in the init segment, and the first picture
  * is one round trip earlier.
@@ -283,7 +285,8 @@ ngx_http_mdvr_live_dispatch(ngx_http_mdvr_live_ctx_t *ctx)
         return ngx_http_mdvr_live_permit(ctx);
     }
 
-    rc = ngx_http_mdvr_live_find(ctx);
+    rc = ctx->token.channel ? ngx_http_mdvr_live_find(ctx)
+                            : ngx_http_mdvr_talk_session(ctx);
 
     if (rc == MDVR_E_NOT_FOUND) {
         return ngx_http_mdvr_live_gone(ctx);
@@ -295,6 +298,10 @@ ngx_http_mdvr_live_dispatch(ngx_http_mdvr_live_ctx_t *ctx)
 
     if (ngx_http_mdvr_live_is_whep(&ctx->name)) {
         return ngx_http_mdvr_live_whep(ctx);
+    }
+
+    if (ctx->token.channel == 0) {
+        return ngx_http_mdvr_talk_ws(ctx);
     }
 
     for (i = 0; names[i].name.len; i++) {

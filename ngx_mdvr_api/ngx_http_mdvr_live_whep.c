@@ -15,6 +15,7 @@
 
 
 #include "ngx_mdvr_api/ngx_http_mdvr_live.h"
+#include "ngx_mdvr_core/ngx_mdvr_talk.h"
 
 #include <jansson.h>
 
@@ -175,7 +176,9 @@ ngx_http_mdvr_whep_offer(ngx_http_request_t *r)
     json_t                    *doc;
     u_char                    *sdp;
     ngx_int_t                  rc;
+    ngx_uint_t                 mic;
     ngx_mdvr_uuid_t            id;
+    ngx_mdvr_talk_note_t       note;
     ngx_http_mdvr_whep_t      *whep;
     ngx_http_mdvr_live_ctx_t  *ctx;
     u_char                     text[NGX_MDVR_UUID_LEN + 1];
@@ -195,10 +198,15 @@ ngx_http_mdvr_whep_offer(ngx_http_request_t *r)
     (void) ngx_mdvr_uuid_print(text, &id);
     text[NGX_MDVR_UUID_LEN] = '\0';
 
-    doc = json_pack("{s:s,s:s,s:i,s:I,s:s%}", "op", "offer", "id", text,
+    /* who only listens has no microphone */
+
+    mic = ctx->token.channel == 0
+          && ngx_mdvr_talk_note(ctx->ref, &note) == MDVR_OK && !note.listen;
+
+    doc = json_pack("{s:s,s:s,s:i,s:I,s:b,s:s%}", "op", "offer", "id", text,
                     "slot", (int) ctx->ref.index,
                     "generation", (json_int_t) ctx->ref.generation,
-                    "sdp", sdp, len);
+                    "mic", (int) mic, "sdp", sdp, len);
 
     if (doc == NULL) {                      /* not UTF-8, or a NUL in it */
         rc = ngx_mdvr_http_problem(r, NGX_HTTP_BAD_REQUEST, "malformed",

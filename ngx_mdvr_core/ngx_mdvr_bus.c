@@ -20,6 +20,7 @@
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 #include "ngx_mdvr_core/ngx_mdvr_peer.h"
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
+#include "ngx_mdvr_core/ngx_mdvr_talk.h"
 #include "mdvr/dc/write.h"
 #include "mdvr/domain/keys.h"
 
@@ -397,6 +398,7 @@ ngx_mdvr_bus_sweep(ngx_event_t *ev)
     } else {
         ngx_mdvr_gauge(live_streams, 0);
         ngx_mdvr_gauge(live_viewers, 0);
+        ngx_mdvr_gauge(talks, 0);
     }
 }
 
@@ -420,7 +422,7 @@ ngx_mdvr_bus_census(ngx_mdvr_core_conf_t *conf)
 {
     char                text[MDVR_KEY_MAX];
     size_t              lens[6];
-    uint32_t            i, n, streams, viewers;
+    uint32_t            i, n, streams, viewers, talks;
     mdvr_buf_t          key;
     const char         *argv[6];
     ngx_uint_t          refresh;
@@ -433,6 +435,7 @@ ngx_mdvr_bus_census(ngx_mdvr_core_conf_t *conf)
 
     streams = 0;
     viewers = 0;
+    talks = 0;
     refresh = (ngx_mdvr_bus_sweeps++ % NGX_MDVR_BUS_REFRESH) == 0;
     n = mdvr_bus_streams(ngx_mdvr_bus_self);
 
@@ -443,9 +446,15 @@ ngx_mdvr_bus_census(ngx_mdvr_core_conf_t *conf)
     for (i = 0; i < n; i++) {
 
         if (mdvr_bus_at(ngx_mdvr_bus_self, i, &ref) != MDVR_OK
-            || mdvr_bus_info(ngx_mdvr_bus_self, ref, &info) != MDVR_OK
-            || info.kind != MDVR_BUS_KIND_LIVE)
+            || mdvr_bus_info(ngx_mdvr_bus_self, ref, &info) != MDVR_OK)
         {
+            continue;
+        }
+
+        talks += info.kind == MDVR_BUS_KIND_TALK
+                 && info.state == MDVR_BUS_LIVE;
+
+        if (info.kind != MDVR_BUS_KIND_LIVE) {
             continue;
         }
 
@@ -510,6 +519,7 @@ ngx_mdvr_bus_census(ngx_mdvr_core_conf_t *conf)
 
     ngx_mdvr_gauge(live_streams, streams);
     ngx_mdvr_gauge(live_viewers, viewers);
+    ngx_mdvr_gauge(talks, talks);
 }
 
 
@@ -528,6 +538,11 @@ ngx_mdvr_bus_report(const mdvr_bus_info_t *info, mdvr_bus_end_e why,
         || info->kind == MDVR_BUS_KIND_PLAYBACK)
     {
         ngx_mdvr_count_by(stream_ends_total, &reason, 1);
+    }
+
+    if (info->kind == MDVR_BUS_KIND_TALK) {
+        ngx_mdvr_count_by(talk_ends_total, &reason, 1);
+        ngx_mdvr_talk_over(info, why);
     }
 
     ngx_log_error(NGX_LOG_INFO, log, 0,
@@ -636,6 +651,11 @@ ngx_mdvr_bus_c508(const mdvr_bus_info_t *info, ngx_uint_t start)
 void
 ngx_mdvr_bus_start_device(const mdvr_bus_info_t *info)
 {
+    if (info->kind == MDVR_BUS_KIND_TALK) {
+        ngx_mdvr_talk_send(info, 1);
+        return;
+    }
+
     ngx_mdvr_bus_c508(info, 1);
 }
 
@@ -643,5 +663,10 @@ ngx_mdvr_bus_start_device(const mdvr_bus_info_t *info)
 void
 ngx_mdvr_bus_stop_device(const mdvr_bus_info_t *info)
 {
+    if (info->kind == MDVR_BUS_KIND_TALK) {
+        ngx_mdvr_talk_send(info, 0);
+        return;
+    }
+
     ngx_mdvr_bus_c508(info, 0);
 }

@@ -52,9 +52,9 @@ mdvr_rc_t ngx_mdvr_bus_watch(ngx_mdvr_bus_watch_t *watch, mdvr_bus_ref_t ref,
 void ngx_mdvr_bus_unwatch(ngx_mdvr_bus_watch_t *watch);
 
 /*
- * Tells the device to start (again) or to stop sending a LIVE session: C508
- * by way of ngx_mdvr_command_send(), without waiting for the answer.  For
- * other kinds nothing is sent.
+ * Tells the device to start (again) or to stop a LIVE or TALK session: C508,
+ * C550 or C551 by way of ngx_mdvr_command_send(), without waiting for the
+ * answer.  For other kinds nothing is sent.
  */
 void ngx_mdvr_bus_start_device(const mdvr_bus_info_t *info);
 void ngx_mdvr_bus_stop_device(const mdvr_bus_info_t *info);

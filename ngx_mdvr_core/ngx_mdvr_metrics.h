@@ -51,6 +51,10 @@
     M(COUNTER, commands_timeout_total, "Commands that were not answered")     \
     M(GAUGE,   live_streams, "Streams that arrive on this node")              \
     M(GAUGE,   live_viewers, "Viewers attached on this node")                 \
+    M(GAUGE,   talks, "Voice sessions that run on this node")                 \
+    M(COUNTER, talk_frames_in_total, "Voice frames of devices")               \
+    M(COUNTER, talk_frames_out_total, "Voice frames sent to devices")         \
+    M(COUNTER, talk_dropped_ms_total, "Speech dropped on its way to devices") \
     M(COUNTER, media_frames_total, "Video frames accepted")                   \
     M(COUNTER, media_audio_frames_total, "Audio frames accepted")             \
     M(COUNTER, media_gaps_total, "Discontinuities in live streams")           \
@@ -82,7 +86,8 @@ typedef enum {
       "syntax length unknown_serial address_limit timeout")                   \
     K(media_bytes_total, "direction", "Media bytes", "in out")                \
     K(media_messages_total, "type", "Messages on the media port by type", "") \
-    K(stream_ends_total, "reason", "Ends of live streams by reason", "")
+    K(stream_ends_total, "reason", "Ends of live streams by reason", "")      \
+    K(talk_ends_total, "reason", "Ends of voice sessions by reason", "")
 
 typedef enum {
 #define K(name, label, help, values)  NGX_MDVR_K_##name,

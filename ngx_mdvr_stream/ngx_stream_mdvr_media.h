@@ -10,6 +10,7 @@
  *   _search.c   lists and query data from the device
  *   _push.c     files to the device: firmware, configuration, others
  *   _config.c   the device's configuration file
+ *   _talk.c     voice, both ways
  */
 
 #ifndef NGX_STREAM_MDVR_MEDIA_H
@@ -31,7 +32,7 @@
 #include "mdvr/dc/register.h"
 
 
-#define NGX_STREAM_MDVR_MEDIA_OUT  512      /* bytes waiting for the device */
+#define NGX_STREAM_MDVR_MEDIA_OUT  640      /* bytes waiting for the device */
 
 
 typedef struct ngx_stream_mdvr_media_s       ngx_stream_mdvr_media_t;
@@ -48,6 +49,8 @@ typedef struct {
     ngx_msec_t                     close_wait;       /* after the stop command */
     ngx_msec_t                     comeback;         /* device may return */
     ngx_msec_t                     report;           /* 0x6403 */
+    ngx_msec_t                     talk_timeout;     /* silence of a talk */
+    ngx_msec_t                     talk_idle;        /* nobody talks */
     ngx_msec_t                     hls_part;
     ngx_msec_t                     hls_segment;      /* shortest */
     ngx_msec_t                     drain;            /* after a reload */
@@ -186,6 +189,7 @@ extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_upgrade;
 extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_push;
 extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_config;
 extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_config_up;
+extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_talk;
 
 /* -- _hls.c ----------------------------------------------------------------- */
 

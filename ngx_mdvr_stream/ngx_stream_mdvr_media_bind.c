@@ -29,6 +29,7 @@ static const ngx_stream_mdvr_media_kind_t  *ngx_stream_mdvr_media_kinds[] = {
     &ngx_stream_mdvr_media_push,
     &ngx_stream_mdvr_media_config,
     &ngx_stream_mdvr_media_config_up,
+    &ngx_stream_mdvr_media_talk,
     NULL
 };
 

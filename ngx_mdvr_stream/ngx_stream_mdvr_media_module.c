@@ -99,6 +99,20 @@ static ngx_command_t  ngx_stream_mdvr_media_commands[] = {
       offsetof(ngx_stream_mdvr_media_conf_t, report),
       NULL },
 
+    { ngx_string("mdvr_media_talk_timeout"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_mdvr_media_conf_t, talk_timeout),
+      NULL },
+
+    { ngx_string("mdvr_media_talk_idle"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_mdvr_media_conf_t, talk_idle),
+      NULL },
+
     { ngx_string("mdvr_media_hls_part"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
@@ -199,6 +213,8 @@ ngx_stream_mdvr_media_create_conf(ngx_conf_t *cf)
     conf->close_wait = NGX_CONF_UNSET_MSEC;
     conf->comeback = NGX_CONF_UNSET_MSEC;
     conf->report = NGX_CONF_UNSET_MSEC;
+    conf->talk_timeout = NGX_CONF_UNSET_MSEC;
+    conf->talk_idle = NGX_CONF_UNSET_MSEC;
     conf->hls_part = NGX_CONF_UNSET_MSEC;
     conf->hls_segment = NGX_CONF_UNSET_MSEC;
     conf->drain = NGX_CONF_UNSET_MSEC;
@@ -227,6 +243,8 @@ ngx_stream_mdvr_media_merge_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->close_wait, prev->close_wait, 5000);
     ngx_conf_merge_msec_value(conf->comeback, prev->comeback, 30000);
     ngx_conf_merge_msec_value(conf->report, prev->report, 2000);
+    ngx_conf_merge_msec_value(conf->talk_timeout, prev->talk_timeout, 30000);
+    ngx_conf_merge_msec_value(conf->talk_idle, prev->talk_idle, 2000);
     ngx_conf_merge_msec_value(conf->hls_part, prev->hls_part, 200);
     ngx_conf_merge_msec_value(conf->hls_segment, prev->hls_segment, 1000);
     ngx_conf_merge_msec_value(conf->drain, prev->drain, 120000);

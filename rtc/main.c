@@ -4,7 +4,8 @@
  * One process, one thread, one UDP port and the same TCP port (ICE-TCP).
  * nginx checks tokens and passes the WHEP exchange on over a Unix socket:
  *
- *   nginx -> {"op":"offer","id":"...","slot":3,"generation":17,"sdp":"v=0..."}\n
+ *   nginx -> {"op":"offer","id":"...","slot":3,"generation":17,"mic":false,
+ *             "sdp":"v=0..."}\n
  *   rtc   -> {"status":201,"sdp":"v=0..."}\n      or
  *            {"status":409,"code":"...","detail":"..."}\n (and closes)
  *
@@ -459,8 +460,8 @@ control_offer(conn_t *c, json_t *doc, int64_t now)
                                 json_string_length(sdp)), &offer);
 
     if (rc == MDVR_E_UNSUPPORTED) {
-        control_refuse(c, 422, "codec_not_offered", "the offer has no H.264 "
-                       "with packetization-mode=1");
+        control_refuse(c, 422, "codec_not_offered", "the offer has neither "
+                       "H.264 with packetization-mode=1 nor G.711");
         return;
     }
 
@@ -471,11 +472,18 @@ control_offer(conn_t *c, json_t *doc, int64_t now)
         return;
     }
 
+    offer.mic = json_is_true(json_object_get(doc, "mic"));
     ref.index = (uint32_t) json_integer_value(slot);
     ref.generation = (uint32_t) json_integer_value(generation);
     buf = mdvr_buf(answer, sizeof(answer));
 
     rc = rtc_peer_new(&app.world, ref, &offer, &buf, now, &c->peer);
+
+    if (rc == MDVR_E_ABSENT) {
+        control_refuse(c, 422, "codec_not_offered", "a camera needs H.264 with "
+                       "packetization-mode=1, a talk G.711");
+        return;
+    }
 
     if (rc == MDVR_E_UNSUPPORTED) {
         control_refuse(c, 409, "codec_unsupported", "the camera does not send "
@@ -536,7 +544,7 @@ control_stats(conn_t *c)
     }
 
     control_json(c, json_pack(
-        "{s:i,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}",
+        "{s:i,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}",
         "viewers", (int) app.n_peers, "connected", (int) up,
         "offers", (json_int_t) app.offers,
         "refused", (json_int_t) app.refused,
@@ -545,6 +553,7 @@ control_stats(conn_t *c)
         "retransmissions", (json_int_t) app.world.nacks,
         "key_frame_requests", (json_int_t) app.world.plis,
         "skips", (json_int_t) app.world.skips,
+        "speech", (json_int_t) app.world.speech,
         "bad_datagrams", (json_int_t) app.world.bad_datagrams));
 }
 

@@ -1,12 +1,13 @@
 #include "rtc/peer.h"
+#include "rtc/mic.h"
 
 #include <openssl/rand.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "mdvr/media/g711.h"
-#include "mdvr/media/g726.h"
 #include "mdvr/media/nal.h"
+#include "mdvr/media/voice.h"
 
 enum {
     SETUP_MS = 15000,
@@ -19,7 +20,8 @@ enum {
     PACE_BURST = 48 * 1024,
     PACE_BYTES_MS = 2000,
 
-    SAMPLES_MAX = 4096
+    SAMPLES_MAX = 4096,
+    PAUSE_US = 300000           /* without sound of the device */
 };
 
 typedef struct {
@@ -43,10 +45,11 @@ struct rtc_peer_s {
     rtc_dtls_t                dtls;
     rtc_rtp_t                 video;
     rtc_rtp_t                 audio;
+    rtc_mic_t                 mic;
+    uint64_t                  audio_us;     /* when the last sound came */
     bool                      pcmu;
     bool                      audio_started;
-    mdvr_g726_t               g726;
-    int                       g726_type;
+    mdvr_voice_t              voice;
     uint32_t                  video_base;
     uint64_t                  last_pts_us;
     uint64_t                  last_unix_us;
@@ -131,7 +134,7 @@ random_u32(void)
 
 mdvr_rc_t
 rtc_peer_new(rtc_world_t *world, mdvr_bus_ref_t ref,
-    const rtc_offer_t *offer, mdvr_buf_t *answer, int64_t now_ms,
+    rtc_offer_t *offer, mdvr_buf_t *answer, int64_t now_ms,
     rtc_peer_t **out)
 {
     mdvr_rc_t        rc;
@@ -143,6 +146,17 @@ rtc_peer_new(rtc_world_t *world, mdvr_bus_ref_t ref,
 
     if (rc != MDVR_OK || info.state == MDVR_BUS_ENDING) {
         return MDVR_E_NOT_FOUND;
+    }
+
+    if (info.kind == MDVR_BUS_KIND_TALK ? offer->audio < 0
+                                        : offer->video < 0)
+    {
+        return MDVR_E_ABSENT;
+    }
+
+    if (info.kind == MDVR_BUS_KIND_TALK && offer->video >= 0) {
+        offer->media[offer->video].accepted = false;
+        offer->video = -1;
     }
 
     /* a session without a picture yet may turn out to be H.264 */
@@ -168,7 +182,8 @@ rtc_peer_new(rtc_world_t *world, mdvr_bus_ref_t ref,
 
     peer->video.ssrc = random_u32() | 1;
     peer->video.seq = (uint16_t) random_u32();
-    peer->video.pt = (uint8_t) offer->media[offer->video].pt;
+    peer->video.pt = offer->video < 0
+                     ? 0 : (uint8_t) offer->media[offer->video].pt;
     peer->video_base = random_u32();
     peer->sent = peer->video.seq;
 
@@ -178,6 +193,11 @@ rtc_peer_new(rtc_world_t *world, mdvr_bus_ref_t ref,
         peer->audio.timestamp = random_u32();
         peer->audio.pt = (uint8_t) offer->media[offer->audio].pt;
         peer->pcmu = offer->media[offer->audio].pcmu;
+
+        peer->mic.wanted = offer->mic && info.kind == MDVR_BUS_KIND_TALK
+                           && offer->media[offer->audio].sends;
+        peer->mic.pt = peer->audio.pt;
+        peer->mic.pcmu = peer->pcmu;
     }
 
     a = (rtc_answer_t) {
@@ -187,6 +207,7 @@ rtc_peer_new(rtc_world_t *world, mdvr_bus_ref_t ref,
         .candidates = world->candidates,
         .ssrc_video = peer->video.ssrc,
         .ssrc_audio = peer->audio.ssrc,
+        .mic = peer->mic.wanted,
         .session = (uint64_t) random_u32() << 16 | 1
     };
 
@@ -317,6 +338,33 @@ peer_up(rtc_peer_t *peer, int64_t now_ms)
     }
 
     mdvr_bus_want_audio(peer->world->bus, peer->ref, now_ms + 15000);
+    (void) rtc_mic_open(&peer->mic, peer->world->bus, peer->ref);
+}
+
+
+/* A packet of the viewer's microphone; of others nobody asked for any. */
+
+static void
+peer_speech(rtc_peer_t *peer, uint8_t *p, size_t len, int64_t now_ms)
+{
+    int           n = (int) len;
+    rtc_rtp_in_t  in;
+
+    if (!peer->mic.claimed) {
+        return;
+    }
+
+    if (srtp_unprotect(peer->dtls.rx, p, &n) != srtp_err_status_ok
+        || rtc_rtp_parse(p, (size_t) n, &in) != MDVR_OK)
+    {
+        peer->world->bad_datagrams++;
+        return;
+    }
+
+    peer->heard_ms = now_ms;
+    peer->world->speech++;
+
+    (void) rtc_mic_packet(&peer->mic, peer->world->bus, peer->ref, &in);
 }
 
 
@@ -396,7 +444,8 @@ rtc_peer_datagram(rtc_peer_t *peer, uint8_t *p, size_t len, int64_t now_ms)
 
     n = (int) len;
 
-    if (p[1] < 192 || p[1] > 223) {     /* SRTP: nobody sends us sound yet */
+    if (p[1] < 192 || p[1] > 223) {                     /* RFC 5761: SRTP */
+        peer_speech(peer, p, len, now_ms);
         return;
     }
 
@@ -453,13 +502,12 @@ peer_send_audio(void *data, uint8_t *rtp, size_t len, uint16_t seq)
 }
 
 
-/* The device's sound as G.711 of the viewer's law; what is not is skipped. */
+/* The device's sound as G.711 of the viewer's law. */
 
 static void
 peer_audio(rtc_peer_t *peer, const mdvr_bus_rec_t *rec, const uint8_t *p)
 {
     size_t   n, at, step;
-    bool     alaw, ulaw;
     int16_t  pcm[SAMPLES_MAX];
     uint8_t  out[SAMPLES_MAX];
 
@@ -467,27 +515,18 @@ peer_audio(rtc_peer_t *peer, const mdvr_bus_rec_t *rec, const uint8_t *p)
         return;
     }
 
-    alaw = rec->codec == 10;
-    ulaw = rec->codec == 11;
+    /* after a pause the clock has gone on */
 
-    if (alaw || ulaw) {
-        n = rec->len < SAMPLES_MAX ? rec->len : SAMPLES_MAX;
-        for (size_t i = 0; i < n; i++) {
-            pcm[i] = alaw ? mdvr_alaw_decode(p[i]) : mdvr_ulaw_decode(p[i]);
-        }
-
-    } else {
-        if (peer->g726_type != rec->codec) {
-            if (mdvr_g726_init(&peer->g726, rec->codec) != MDVR_OK) {
-                return;
-            }
-
-            peer->g726_type = rec->codec;
-        }
-
-        n = mdvr_g726_decode(&peer->g726, mdvr_str(p, rec->len), pcm,
-                             SAMPLES_MAX);
+    if (peer->audio_us && rec->received_us > peer->audio_us + PAUSE_US) {
+        peer->audio.timestamp += (uint32_t) ((rec->received_us
+                                              - peer->audio_us) / 125);
+        peer->audio_started = false;
     }
+
+    peer->audio_us = rec->received_us;
+
+    n = mdvr_voice_decode(&peer->voice, rec->codec, mdvr_str(p, rec->len), pcm,
+                          SAMPLES_MAX);
 
     for (size_t i = 0; i < n; i++) {
         out[i] = peer->pcmu ? mdvr_ulaw_encode(pcm[i])

@@ -56,16 +56,19 @@ typedef struct {
     uint64_t         nacks;
     uint64_t         plis;
     uint64_t         skips;
+    uint64_t         speech;        /* packets of microphones */
     uint64_t         bad_datagrams;
 } rtc_world_t;
 
 /*
- * Makes a viewer of `ref` from a parsed offer; `answer` gets our SDP.
+ * Makes a viewer of `ref` from a parsed offer; `answer` gets our SDP.  A talk
+ * takes the offer's line of sound alone, and its microphone.  MDVR_E_ABSENT: the
+ * offer has no line for what the session carries.
  * MDVR_E_UNSUPPORTED: the session's codec is not H.264.  MDVR_E_NOT_FOUND:
  * there is no such session.  MDVR_E_NO_MEMORY, MDVR_E_NO_SPACE.
  */
 mdvr_rc_t rtc_peer_new(rtc_world_t *world, mdvr_bus_ref_t ref,
-    const rtc_offer_t *offer, mdvr_buf_t *answer, int64_t now_ms,
+    rtc_offer_t *offer, mdvr_buf_t *answer, int64_t now_ms,
     rtc_peer_t **peer);
 void rtc_peer_free(rtc_peer_t *peer, int64_t now_ms);
 

@@ -204,6 +204,48 @@ rtc_rtp_audio(rtc_rtp_t *rtp, mdvr_str_t payload, bool marker,
 }
 
 
+mdvr_rc_t
+rtc_rtp_parse(const uint8_t *p, size_t len, rtc_rtp_in_t *in)
+{
+    size_t  head;
+
+    if (len < RTC_RTP_HEADER || p[0] >> 6 != 2) {
+        return MDVR_E_SYNTAX;
+    }
+
+    head = RTC_RTP_HEADER + 4 * (size_t) (p[0] & 15);       /* CSRCs */
+
+    if (p[0] & 0x10) {                                      /* extension */
+        if (len < head + 4) {
+            return MDVR_E_SYNTAX;
+        }
+
+        head += 4 + 4 * ((size_t) p[head + 2] << 8 | p[head + 3]);
+    }
+
+    if (len < head) {
+        return MDVR_E_SYNTAX;
+    }
+
+    if (p[0] & 0x20) {                                      /* padding */
+        if (len == head || p[len - 1] == 0 || p[len - 1] > len - head) {
+            return MDVR_E_SYNTAX;
+        }
+
+        len -= p[len - 1];
+    }
+
+    in->pt = p[1] & 0x7f;
+    in->marker = p[1] & 0x80;
+    in->seq = (uint16_t) (p[2] << 8 | p[3]);
+    in->timestamp = get32(p + 4);
+    in->ssrc = get32(p + 8);
+    in->payload = mdvr_str(p + head, len - head);
+
+    return MDVR_OK;
+}
+
+
 size_t
 rtc_rtcp_report(const rtc_rtp_t *rtp, uint64_t unix_us, uint32_t timestamp,
     uint8_t out[64])

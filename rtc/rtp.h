@@ -45,6 +45,19 @@ mdvr_rc_t rtc_rtp_h264(rtc_rtp_t *rtp, mdvr_str_t au, rtc_rtp_pt send,
 mdvr_rc_t rtc_rtp_audio(rtc_rtp_t *rtp, mdvr_str_t payload, bool marker,
     rtc_rtp_pt send, void *data);
 
+/* A packet of a browser, decrypted; the payload is a view. */
+typedef struct {
+    uint8_t     pt;
+    bool        marker;
+    uint16_t    seq;
+    uint32_t    timestamp;
+    uint32_t    ssrc;
+    mdvr_str_t  payload;
+} rtc_rtp_in_t;
+
+/* MDVR_E_SYNTAX: a length points past the end, or another version. */
+mdvr_rc_t rtc_rtp_parse(const uint8_t *p, size_t len, rtc_rtp_in_t *in);
+
 /* Sender report and CNAME.  `unix_us` and rtp->timestamp are one instant. */
 size_t rtc_rtcp_report(const rtc_rtp_t *rtp, uint64_t unix_us,
     uint32_t timestamp, uint8_t out[64]);

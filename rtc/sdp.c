@@ -223,7 +223,7 @@ rtc_sdp_parse(mdvr_str_t sdp, rtc_offer_t *offer)
             m->kind = mdvr_str_eqc(m->name, "video") ? RTC_MEDIA_VIDEO
                       : mdvr_str_eqc(m->name, "audio") ? RTC_MEDIA_AUDIO
                       : RTC_MEDIA_OTHER;
-            m->sends = true;
+            m->sends = m->receives = true;
             continue;
         }
 
@@ -245,6 +245,10 @@ rtc_sdp_parse(mdvr_str_t sdp, rtc_offer_t *offer)
                          || sdp_attr(line, "a=inactive", &v)))
         {
             m->sends = false;
+            m->receives = mdvr_str_eqc(line, "a=recvonly");
+
+        } else if (m && sdp_attr(line, "a=sendonly", &v)) {
+            m->receives = false;
         }
     }
 
@@ -277,7 +281,8 @@ rtc_sdp_parse(mdvr_str_t sdp, rtc_offer_t *offer)
         }
     }
 
-    return offer->video < 0 ? MDVR_E_UNSUPPORTED : MDVR_OK;
+    return offer->video < 0 && offer->audio < 0 ? MDVR_E_UNSUPPORTED
+                                                : MDVR_OK;
 }
 
 
@@ -302,6 +307,17 @@ sdp_out(mdvr_buf_t *b, const char *fmt, ...)
 }
 
 
+static const char *
+sdp_direction(const rtc_sdp_media_t *m, bool send, bool receive)
+{
+    send = send && m->receives;
+    receive = receive && m->sends;
+
+    return send ? receive ? "sendrecv" : "sendonly"
+                : receive ? "recvonly" : "inactive";
+}
+
+
 static void
 sdp_answer_media(const rtc_answer_t *a, const rtc_sdp_media_t *m,
     mdvr_buf_t *out)
@@ -318,7 +334,7 @@ sdp_answer_media(const rtc_answer_t *a, const rtc_sdp_media_t *m,
             a->ufrag, a->pwd, a->fingerprint);
     sdp_out(out, "a=mid:%.*s\r\na=%s\r\na=rtcp-mux\r\na=rtcp-rsize\r\n",
             (int) m->mid.len, m->mid.p,
-            ssrc ? "sendonly" : "inactive");
+            sdp_direction(m, ssrc != 0, audio && a->mic));
 
     if (audio) {
         sdp_out(out, "a=rtpmap:%d %s/8000\r\na=ptime:20\r\n",

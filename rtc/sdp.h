@@ -34,6 +34,7 @@ typedef struct {
     int          pt;            /* H.264 or PCMA/PCMU to use, -1: none */
     bool         pcmu;
     bool         sends;         /* the browser wants to send, too */
+    bool         receives;
     mdvr_str_t   fmtp;          /* of `pt`, echoed */
     bool         accepted;
 } rtc_sdp_media_t;
@@ -46,12 +47,13 @@ typedef struct {
     uint8_t          fingerprint[32];   /* SHA-256 of its certificate */
     int              video;             /* index of the accepted line or -1 */
     int              audio;
+    bool             mic;               /* its sound is wanted: set by who may */
 } rtc_offer_t;
 
 /*
  * Views point into `sdp`.  MDVR_E_SYNTAX: not an SDP, or without ICE
- * credentials or a sha-256 fingerprint.  MDVR_E_UNSUPPORTED: no line with
- * H.264, or a device's sound nobody can receive.
+ * credentials or a sha-256 fingerprint.  MDVR_E_UNSUPPORTED: neither a line with
+ * H.264 nor one with G.711.
  */
 mdvr_rc_t rtc_sdp_parse(mdvr_str_t sdp, rtc_offer_t *offer);
 
@@ -62,6 +64,7 @@ typedef struct {
     const char  *candidates;        /* complete a=candidate lines */
     uint32_t     ssrc_video;
     uint32_t     ssrc_audio;        /* 0: there is no sound to send */
+    bool         mic;               /* sound is taken, too */
     uint64_t     session;
 } rtc_answer_t;
 

@@ -23,11 +23,8 @@
 #include <libavutil/opt.h>
 
 #include "bus/mdvr_bus.h"
-#include "mdvr/dc/media.h"
-#include "mdvr/media/adpcm.h"
 #include "mdvr/media/fmp4.h"
-#include "mdvr/media/g711.h"
-#include "mdvr/media/g726.h"
+#include "mdvr/media/voice.h"
 #include "worker/sound.h"
 #include "worker/worker.h"
 
@@ -50,8 +47,7 @@ typedef struct {
     unsigned             fill;          /* samples in frame */
     int16_t              last;          /* sample, to interpolate from */
 
-    unsigned             type;          /* audio type of the decoder */
-    mdvr_g726_t          g726;
+    mdvr_voice_t         voice;
 
     uint64_t             start_us;      /* pts of the first sample */
     uint64_t             samples;       /* made since then */
@@ -226,50 +222,6 @@ sound_silence(sound_t *s, uint64_t until_us)
 
 /* ---- the device's coding ----------------------------------------------------- */
 
-static size_t
-sound_decode(sound_t *s, unsigned type, mdvr_str_t in, int16_t *pcm)
-{
-    size_t                    n;
-    const mdvr_audio_type_t  *info;
-
-    info = mdvr_audio_type((int) (type ? type : 1));
-
-    if (info == NULL) {
-        return 0;                       /* unknown: drop the sound */
-    }
-
-    if (info->type != (int) s->type) {
-        s->type = (unsigned) info->type;
-        (void) mdvr_g726_init(&s->g726, s->type);
-    }
-
-    n = in.len < SOUND_SAMPLES ? in.len : SOUND_SAMPLES;
-
-    switch (info->type) {
-
-    case 2:
-        return mdvr_ima_decode(in, pcm, SOUND_SAMPLES);
-
-    case 10:
-        for (size_t i = 0; i < n; i++) {
-            pcm[i] = mdvr_alaw_decode(in.p[i]);
-        }
-
-        return n;
-
-    case 11:
-        for (size_t i = 0; i < n; i++) {
-            pcm[i] = mdvr_ulaw_decode(in.p[i]);
-        }
-
-        return n;
-
-    default:
-        return mdvr_g726_decode(&s->g726, in, pcm, SOUND_SAMPLES);
-    }
-}
-
-
 static void
 sound_frame(sound_t *s, const mdvr_bus_rec_t *rec, const uint8_t *p)
 {
@@ -277,7 +229,8 @@ sound_frame(sound_t *s, const mdvr_bus_rec_t *rec, const uint8_t *p)
     int64_t         ahead;
     static int16_t  pcm[SOUND_SAMPLES];
 
-    n = sound_decode(s, rec->codec, mdvr_str(p, rec->len), pcm);
+    n = mdvr_voice_decode(&s->voice, rec->codec, mdvr_str(p, rec->len), pcm,
+                          SOUND_SAMPLES);
 
     if (n == 0) {
         return;

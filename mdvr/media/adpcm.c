@@ -1,5 +1,5 @@
 /*
- * IMA ADPCM decoder.  Source: IMA, "Recommended Practices for Enhancing
+ * IMA ADPCM.  Source: IMA, "Recommended Practices for Enhancing
  * Digital Audio Compatibility in Multimedia Systems", 3.0, 1992.
  */
 
@@ -63,4 +63,58 @@ mdvr_ima_decode(mdvr_str_t in, int16_t *out, size_t max)
     }
 
     return n;
+}
+
+
+/* the code whose decoding comes nearest to the sample */
+
+static unsigned
+mdvr_ima_code(const mdvr_ima_t *ima, int sample)
+{
+    int       step = mdvr_ima_step[ima->index], diff = sample - ima->value;
+    unsigned  code = 0;
+
+    if (diff < 0) {
+        code = 8;
+        diff = -diff;
+    }
+
+    for (unsigned bit = 4; bit; bit >>= 1) {
+
+        if (diff >= step) {
+            code |= bit;
+            diff -= step;
+        }
+
+        step >>= 1;
+    }
+
+    return code;
+}
+
+
+size_t
+mdvr_ima_encode(mdvr_ima_t *ima, const int16_t *in, size_t n, uint8_t *out)
+{
+    size_t    at = 4;
+    unsigned  code;
+
+    out[0] = (uint8_t) ima->value;
+    out[1] = (uint8_t) ((unsigned) ima->value >> 8);
+    out[2] = (uint8_t) ima->index;
+    out[3] = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        code = mdvr_ima_code(ima, in[i]);
+        (void) mdvr_ima_nibble(&ima->value, &ima->index, code);
+
+        if (i % 2 == 0) {
+            out[at] = (uint8_t) code;
+
+        } else {
+            out[at++] |= (uint8_t) (code << 4);
+        }
+    }
+
+    return at + n % 2;
 }

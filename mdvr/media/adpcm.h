@@ -17,4 +17,16 @@
 /* Decodes one frame; returns the number of samples, at most `max`. */
 size_t mdvr_ima_decode(mdvr_str_t in, int16_t *out, size_t max);
 
+typedef struct {
+    int  value;                 /* predictor */
+    int  index;                 /* of the step */
+} mdvr_ima_t;
+
+/*
+ * Encodes one frame of `n` samples, its state in front; zeros are a fresh
+ * encoder.  `out` has room for 4 + (n + 1) / 2 bytes; returns that number.
+ */
+size_t mdvr_ima_encode(mdvr_ima_t *ima, const int16_t *in, size_t n,
+    uint8_t *out);
+
 #endif /* MDVR_MEDIA_ADPCM_H */

@@ -1,4 +1,4 @@
-/* Everything that mdvr-rtc reads from strangers: STUN, SDP, RTCP. */
+/* Everything that mdvr-rtc reads from strangers: STUN, SDP, RTP, RTCP. */
 
 #include "rtc/rtp.h"
 #include "rtc/sdp.h"
@@ -48,6 +48,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     mdvr_buf_t         buf = mdvr_buf(out, sizeof(out));
     rtc_stun_t         stun;
     rtc_offer_t        offer;
+    rtc_rtp_in_t       in;
     rtc_rtcp_events_t  events = { nack, pli, bye, NULL };
     rtc_answer_t       answer = { .ufrag = "u", .pwd = "p",
                                   .fingerprint = "f", .candidates = "",
@@ -57,7 +58,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
         return 0;
     }
 
-    switch (p[0] & 3) {
+    switch (p[0] & 7) {
 
     case 0:
         if (rtc_stun_parse(p + 1, len - 1, &stun) == MDVR_OK) {
@@ -73,6 +74,16 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
 
     case 2:
         rtc_rtcp_parse(p + 1, len - 1, &events);
+        break;
+
+    case 4:
+        if (rtc_rtp_parse(p + 1, len - 1, &in) == MDVR_OK
+            && (in.payload.p < p + 1
+                || in.payload.p + in.payload.len > p + len))
+        {
+            __builtin_trap();
+        }
+
         break;
 
     default:

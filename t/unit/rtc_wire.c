@@ -139,6 +139,19 @@ test_sdp(void)
        && strstr(text, "a=rtpmap:8 PCMA/8000\r\n"),
        "it says what we are and send");
 
+    /* a talk: the browser's line of sound sends, too */
+
+    ok(strstr(text, "a=sendonly\r\na=rtcp-mux") && !strstr(text, "sendrecv"),
+       "nobody's microphone is asked for without need");
+
+    offer.media[1].sends = true;
+    answer.mic = true;
+    out = mdvr_buf(text, sizeof(text) - 1);
+    (void) rtc_sdp_answer(&offer, &answer, &out);
+    text[out.len] = '\0';
+    ok(strstr(text, "a=sendrecv") && strstr(text, "a=sendonly"),
+       "a talk takes its sound and no picture");
+
     out = mdvr_buf(text, 200);
     ok(rtc_sdp_answer(&offer, &answer, &out) == MDVR_E_NO_SPACE,
        "a small buffer is not overrun");
@@ -341,9 +354,48 @@ test_rtcp(void)
 }
 
 
+static void
+test_speech(void)
+{
+    uint8_t       *exact;
+    mdvr_rc_t      rc;
+    rtc_rtp_in_t   in;
+
+    /* one CSRC, an extension of one word, three bytes of padding */
+
+    static const uint8_t  packet[] = {
+        0xb1, 0x88, 0xff, 0xfe, 0, 0, 1, 0, 0, 0, 0, 9, 1, 2, 3, 4,
+        0xbe, 0xde, 0, 1, 0x10, 0xaa, 0, 0, 'v', 'o', 'i', 'c', 'e', 0, 0, 3
+    };
+
+    ok(rtc_rtp_parse(packet, sizeof(packet), &in) == MDVR_OK && in.pt == 8
+       && in.marker && in.seq == 0xfffe && in.timestamp == 256 && in.ssrc == 9
+       && mdvr_str_eqc(in.payload, "voice"),
+       "a packet of speech is read, whatever stands around it");
+
+    rc = MDVR_OK;
+
+    for (size_t i = 0; i < sizeof(packet); i++) {
+        exact = malloc(i ? i : 1);
+        memcpy(exact, packet, i);
+
+        if (rtc_rtp_parse(exact, i, &in) == MDVR_OK
+            && in.payload.p + in.payload.len > exact + i)
+        {
+            rc = MDVR_E_SYNTAX;
+        }
+
+        free(exact);
+    }
+
+    ok(rc == MDVR_OK, "a packet that was cut is read within its bounds");
+}
+
+
 int
 main(void)
 {
+    test_speech();
     test_stun();
     test_sdp();
     test_rtp();
