@@ -395,20 +395,28 @@ sim_device_on_heartbeat(void *data)
 }
 
 
-static void
-sim_device_on_call(void *data)
+void
+sim_device_call(sim_device_t *d, bool start)
 {
     char            id[16];
     mdvr_buf_t      body;
-    sim_device_t   *d = data;
     mdvr_loc_out_t  l;
 
     snprintf(id, sizeof(id), "%u",
              (unsigned) (sim_random(&d->random) % 90000000 + 10000000));
     sim_device_location(d, &l);
     body = mdvr_buf(sim_body, sizeof(sim_body));
-    mdvr_body_v130(&body, &l, mdvr_cstr(id), true);
+    mdvr_body_v130(&body, &l, mdvr_cstr(id), start);
     sim_device_send(d, NULL, "V130", &body);
+}
+
+
+static void
+sim_device_on_call(void *data)
+{
+    sim_device_t  *d = data;
+
+    sim_device_call(d, true);
 
     sim_timer_set(&d->call_timer,
                   (uint64_t) (sim_options.call_every_s * 1e6));

@@ -67,6 +67,11 @@ sim_order(sim_device_t *d, const char *verb, const char *word,
             sim_device_position(d, 1);
         }
 
+    } else if (strcmp(verb, "call") == 0) {
+        if (d->state == SIM_ONLINE) {
+            sim_device_call(d, strcmp(word, "off") != 0);
+        }
+
     } else if (strcmp(verb, "late") == 0) {
         d->late = strcmp(word, "off") != 0;
 

@@ -15,7 +15,8 @@ sim_options_t  sim_options = {
     .connect_rate = 500, .interval_s = 1, .batch = 10, .heartbeat_s = 60,
     .retry_s = 30, .silence_s = 180, .clip_dir = "build/clips",
     .codec = "h264", .audio_type = 1, .audio_padding = 4,
-    .audio_header = true, .speed = 1, .ignition_events = true,
+    .audio_header = true, .talk_hz = 600, .talk_type = MDVR_MEDIA_TALK,
+    .speed = 1, .ignition_events = true,
     .recording_s = 300, .layout = MDVR_LOC_CURRENT, .bus_fields = 9,
     .media_fail_s = 5, .v103_plate = MDVR_PLATE_COMMA,
     .snapshot_type = MDVR_MEDIA_SNAPSHOT, .text = MDVR_TEXT_GB18030,
@@ -70,6 +71,10 @@ static const sim_word_t  sim_words_plate[] = {
 };
 static const sim_word_t  sim_words_snapshot[] = {
     { "6201", MDVR_MEDIA_SNAPSHOT }, { "6102", MDVR_MEDIA_BLOCK },
+    { NULL, 0 }
+};
+static const sim_word_t  sim_words_talk[] = {
+    { "6411", MDVR_MEDIA_TALK }, { "6402", MDVR_MEDIA_TALK_OLD },
     { NULL, 0 }
 };
 static const sim_word_t  sim_words_tcp[] = {
@@ -140,6 +145,14 @@ static const struct {
     { "audio-padding", UINT, O(audio_padding), 0, 64, NULL, "bytes" },
     { "audio-header", WORD, O(audio_header), 0, 0, sim_words_yes,
       "voice header in front of the sound" },
+    { "talk-tone", REAL, O(talk_hz), 0, 3800, NULL,
+      "Hz that the intercom says, 0 = silence" },
+    { "talk-layout", WORD, O(talk_type), 0, 0, sim_words_talk,
+      "of the messages of a talk" },
+    { "talk-record", TEXT, O(talk_record), 0, 0, NULL,
+      "file for what is heard; may contain %s: the serial" },
+    { "hang-up", REAL, O(hang_up_s), 0, 3600, NULL,
+      "seconds until the driver hangs up, 0 = never" },
     { "track", TEXT, O(track), 0, 0, NULL,
       "file with \"lat lon [stop]\" lines" },
     { "speed", REAL, O(speed), 0.01, 100, NULL, "factor on the drive" },

@@ -1,6 +1,6 @@
 /*
- * Life of a media connection, live video and voice.  Files are in
- * transfer.c.
+ * Life of a media connection and live video.  Voice is in voice.c, files are
+ * in transfer.c.
  */
 
 #include <stdio.h>
@@ -16,7 +16,6 @@
 static uint8_t  sim_media_out[8192];
 
 static void sim_live_start(sim_session_t *s);
-static void sim_voice_start(sim_session_t *s);
 
 
 void
@@ -336,7 +335,7 @@ sim_session_message(sim_session_t *s, const mdvr_media_msg_t *msg)
     case MDVR_MEDIA_TALK:
     case MDVR_MEDIA_TALK_OLD:
         if (mdvr_media_read_audio(msg->type, msg->payload, &a) == MDVR_OK) {
-            sim_stats.audio_frames_received++;
+            sim_voice_heard(s, &a);
         }
 
         return true;
@@ -508,51 +507,8 @@ sim_session_open(sim_device_t *d, mdvr_session_e kind, const sim_request_t *r)
 
 /* ---- live video --------------------------------------------------------------------- */
 
-/* a tone of clips.sh in the configured coding; 40 ms per frame */
-static mdvr_str_t
-sim_sound(void)
-{
-    FILE                     *f;
-    char                      path[512];
-    long                      n;
-    uint8_t                  *p;
-    const mdvr_audio_type_t  *t;
-
-    static bool        tried;
-    static mdvr_str_t  sound;
-
-    t = mdvr_audio_type(sim_options.audio_type);
-
-    if (tried || t == NULL) {
-        return sound;
-    }
-
-    tried = true;
-    snprintf(path, sizeof(path), "%s/SIM.%s", sim_options.clip_dir, t->name);
-    f = fopen(path, "rb");
-
-    if (f == NULL) {
-        sim_log(false, "no sound %s", path);
-        return sound;
-    }
-
-    fseek(f, 0, SEEK_END);
-    n = ftell(f);
-    rewind(f);
-    p = sim_alloc((size_t) n);
-
-    if (n > 0 && fread(p, 1, (size_t) n, f) == (size_t) n) {
-        sound = mdvr_str(p, (size_t) n / t->frame_bytes * t->frame_bytes);
-    }
-
-    fclose(f);
-
-    return sound;
-}
-
-
 /* microseconds since this device booted, as the stamps count */
-static uint64_t
+uint64_t
 sim_stamp(sim_session_t *s, int64_t wall_us)
 {
     int64_t  stamp;
@@ -568,32 +524,6 @@ sim_stamp(sim_session_t *s, int64_t wall_us)
     }
 
     return stamp > 0 ? (uint64_t) stamp : 0;
-}
-
-
-static void
-sim_sound_frame(sim_session_t *s, unsigned type, uint64_t stamp)
-{
-    unsigned                  n;
-    mdvr_buf_t                b;
-    const mdvr_audio_type_t  *t;
-
-    t = mdvr_audio_type(sim_options.audio_type);
-
-    if (t == NULL || s->sound.len == 0) {
-        return;
-    }
-
-    n = t->frame_bytes;
-    b = mdvr_buf(sim_media_out, sizeof(sim_media_out));
-    mdvr_media_write_audio(&b, type, stamp,
-                           mdvr_str(s->sound.p + s->sound_at % s->sound.len,
-                                    n),
-                           sim_options.audio_header,
-                           sim_options.audio_padding);
-    s->sound_at += n;
-    sim_session_write(s, &b);
-    sim_stats.audio_frames_sent++;
 }
 
 
@@ -671,57 +601,10 @@ sim_live_start(sim_session_t *s)
     mdvr_media_write_params(&b, (uint32_t) sim_options.audio_type, 8000, 16);
     sim_session_write(s, &b);
 
-    s->sound = sim_sound();
+    s->sound = sim_sound_camera();
     s->started_us = sim_wall_us();
     s->next_frame = (uint64_t) s->started_us / SIM_FRAME_US;
     s->key_only = true;
     s->timer.fire = sim_live_pace;
     sim_live_pace(s);
-}
-
-
-/* ---- voice ---------------------------------------------------------------------------- */
-
-static void
-sim_voice_pace(void *data)
-{
-    int64_t         now;
-    uint64_t        due;
-    sim_session_t  *s = data;
-
-    now = sim_wall_us();
-    due = (uint64_t) now / SIM_FRAME_US;
-
-    if (due > s->next_frame + SIM_FPS) {
-        s->next_frame = due;
-    }
-
-    for (/* void */; s->next_frame <= due; s->next_frame++) {
-        sim_sound_frame(s, MDVR_MEDIA_TALK,
-                        sim_stamp(s, (int64_t) (s->next_frame
-                                                * SIM_FRAME_US)));
-    }
-
-    sim_timer_set(&s->timer,
-                  s->next_frame * SIM_FRAME_US - (uint64_t) now);
-}
-
-
-static void
-sim_voice_start(sim_session_t *s)
-{
-    mdvr_buf_t                b;
-    const mdvr_audio_type_t  *t;
-
-    t = mdvr_audio_type(sim_options.audio_type);
-    b = mdvr_buf(sim_media_out, sizeof(sim_media_out));
-    mdvr_media_write_talk(&b, (uint32_t) sim_options.audio_type,
-                          (uint16_t) (t ? t->frame_bytes : 0));
-    sim_session_write(s, &b);
-
-    s->sound = sim_sound();
-    s->started_us = sim_wall_us();
-    s->next_frame = (uint64_t) s->started_us / SIM_FRAME_US;
-    s->timer.fire = sim_voice_pace;
-    sim_voice_pace(s);
 }

@@ -6,6 +6,7 @@
 #ifndef SIM_SESSION_H
 #define SIM_SESSION_H
 
+#include "mdvr/media/voice.h"
 #include "sim/files.h"
 #include "sim/sim.h"
 
@@ -63,6 +64,7 @@ struct sim_session_s {
     bool                  key_only;     /* nothing sent yet, or frames lost */
     bool                  audio;
     mdvr_str_t            sound;
+    mdvr_voice_t          ear;          /* decoder of the operator's voice */
     uint64_t              sound_at;
     int64_t               started_us;
     bool                  jumped;
@@ -99,6 +101,20 @@ void sim_session_free(sim_session_t *s);
 
 /* bytes to the server, counted */
 void sim_session_write(sim_session_t *s, const mdvr_buf_t *b);
+
+/* the stamp of a time, in microseconds since this device booted */
+uint64_t sim_stamp(sim_session_t *s, int64_t wall_us);
+
+/* ---- voice.c -------------------------------------------------------------------- */
+
+/* what a camera's microphone hears, coded; empty: unknown coding */
+mdvr_str_t sim_sound_camera(void);
+
+/* sends the session's next frame of sound as a message of `type` */
+void sim_sound_frame(sim_session_t *s, unsigned type, uint64_t stamp);
+
+void sim_voice_start(sim_session_t *s);
+void sim_voice_heard(sim_session_t *s, const mdvr_media_audio_t *a);
 
 /* ---- transfer.c: the kinds that move files ------------------------------------- */
 

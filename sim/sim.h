@@ -54,6 +54,10 @@ typedef struct {
     int       audio_type;
     unsigned  audio_padding;
     bool      audio_header;
+    double    talk_hz;              /* what the intercom says, 0: silence */
+    unsigned  talk_type;            /* 0x6411 or 0x6402 */
+    char      talk_record[256];     /* file for what it hears */
+    double    hang_up_s;            /* 0x6404 after so long, 0: never */
 
     /* drive */
     char      track[256];
@@ -244,6 +248,8 @@ void sim_device_send(sim_device_t *d, const char *number, const char *keyword,
     const mdvr_buf_t *body);
 
 /* sends one V114 now; several in one write in load mode */
+/* asks for a call, or ends it (V130) */
+void sim_device_call(sim_device_t *d, bool start);
 void sim_device_position(sim_device_t *d, int trigger);
 void sim_device_positions(sim_device_t *d, unsigned n);
 void sim_device_rearm(sim_device_t *d);
