@@ -400,6 +400,12 @@ mdvr_rc_t mdvr_bus_set_init(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
 mdvr_rc_t mdvr_bus_progress(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
     uint32_t ticket, uint64_t bytes);
 
+/*
+ * Whether somebody waits for what comes: watches, or has HLS parts made.  The
+ * owner may let more come together otherwise; the first watch wakes it.
+ */
+bool mdvr_bus_followed(mdvr_bus_t *bus, mdvr_bus_ref_t ref, int64_t now_ms);
+
 /* adds to the session's counter of frames that were not put into the ring */
 void mdvr_bus_dropped(mdvr_bus_t *bus, mdvr_bus_ref_t ref, unsigned n);
 void mdvr_bus_restarted(mdvr_bus_t *bus, mdvr_bus_ref_t ref);

@@ -741,9 +741,32 @@ mdvr_bus_restarted(mdvr_bus_t *bus, mdvr_bus_ref_t ref)
 
 /* --- watchers and viewers ------------------------------------------------------------ */
 
+static bool
+watched(const mdvr_bus_slot_t *slot)
+{
+    uint64_t  any = 0;
+
+    for (unsigned i = 0; i < mdvr_bus_words; i++) {
+        any |= slot->watched[i];
+    }
+
+    return any != 0;
+}
+
+
+bool
+mdvr_bus_followed(mdvr_bus_t *bus, mdvr_bus_ref_t ref, int64_t now_ms)
+{
+    mdvr_bus_slot_t  *slot = mdvr_bus_slot(bus, ref);
+
+    return slot != NULL && (watched(slot) || slot->hls_until_ms > now_ms);
+}
+
+
 static mdvr_rc_t
 add(mdvr_bus_t *bus, mdvr_bus_ref_t ref, bool viewer)
 {
+    bool              first;
     uint32_t          n = bus->process;
     mdvr_bus_slot_t  *slot;
 
@@ -756,6 +779,7 @@ add(mdvr_bus_t *bus, mdvr_bus_ref_t ref, bool viewer)
         return slot ? MDVR_E_BUSY : MDVR_E_NOT_FOUND;
     }
 
+    first = !watched(slot);
     slot->watch[n]++;
     atomic_fetch_or(&slot->watched[n / 64], UINT64_C(1) << (n % 64));
 
@@ -765,6 +789,10 @@ add(mdvr_bus_t *bus, mdvr_bus_ref_t ref, bool viewer)
     }
 
     mdvr_bus_unlock(bus);
+
+    if (first && slot->owner) {
+        mdvr_bus_wake_process(bus, slot->owner - 1, ref.index);
+    }
 
     return MDVR_OK;
 }

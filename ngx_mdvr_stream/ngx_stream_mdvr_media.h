@@ -126,6 +126,7 @@ struct ngx_stream_mdvr_media_s {
     ngx_msec_t                     lost_since;       /* no message since, or 0 */
     uint64_t                       bytes;
     uint64_t                       counted_bytes;
+    size_t                         gulp;             /* bytes of 250 ms, or 0 */
     ngx_uint_t                     unknown;          /* messages of no type */
 
     unsigned                       counted:1;        /* address */
@@ -164,6 +165,12 @@ ngx_int_t ngx_stream_mdvr_media_send(ngx_stream_mdvr_media_t *m,
 
 void ngx_stream_mdvr_media_read(ngx_event_t *rev);
 void ngx_stream_mdvr_media_free(ngx_stream_mdvr_media_t *m);
+
+/*
+ * Has what the kernel has collected read soon, when it is let collect; called
+ * once a second and when something happened in the session.
+ */
+void ngx_stream_mdvr_media_look(ngx_stream_mdvr_media_t *m);
 
 /* called by _read.c for each message; NGX_OK, NGX_DONE, NGX_ERROR */
 ngx_int_t ngx_stream_mdvr_media_message(ngx_stream_mdvr_media_t *m,

@@ -98,7 +98,10 @@ ngx_stream_mdvr_media_woken(void *data)
         && m->kind->wake(m) == NGX_ERROR)
     {
         (void) ngx_stream_mdvr_media_close(m);
+        return;
     }
+
+    ngx_stream_mdvr_media_look(m);
 }
 
 

@@ -527,6 +527,8 @@ ngx_stream_mdvr_media_count(ngx_stream_mdvr_media_t *m)
 {
     static ngx_str_t  in = ngx_string("in");
 
+    m->gulp = (size_t) (m->bytes - m->counted_bytes) / 4;
+
     if (m->bytes != m->counted_bytes) {
         ngx_mdvr_keyed_add(NGX_MDVR_K_media_bytes_total, &in,
                            (int64_t) (m->bytes - m->counted_bytes));
@@ -579,6 +581,7 @@ ngx_stream_mdvr_media_tick(ngx_event_t *ev)
         return;
     }
 
+    ngx_stream_mdvr_media_look(m);
     ngx_add_timer(ev, NGX_STREAM_MDVR_MEDIA_TICK);
 }
 

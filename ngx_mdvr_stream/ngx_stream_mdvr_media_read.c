@@ -10,7 +10,8 @@
  * A frame comes in many segments, and waking for each of them is most of what a
  * stream costs.  While a message is known to lack a good deal the socket's low
  * water mark is raised, so that the kernel wakes us for a chunk of it, or for
- * its end.
+ * its end.  While nobody follows a live stream the kernel collects a quarter of
+ * a second of it; the first who does follow ends that at once.
  */
 
 
@@ -22,16 +23,23 @@
 #define NGX_STREAM_MDVR_MEDIA_TURN     (1024 * 1024)    /* bytes per event */
 #define NGX_STREAM_MDVR_MEDIA_LACK     2920             /* two segments */
 #define NGX_STREAM_MDVR_MEDIA_SPARE    (256 * 1024)
+#define NGX_STREAM_MDVR_MEDIA_HEAD     (64 * 1024)      /* of the scratch */
+#define NGX_STREAM_MDVR_MEDIA_GULP     (8 * 1024)       /* in steps of this */
+#define NGX_STREAM_MDVR_MEDIA_GULPS    8                /* at most */
 
 
 static ngx_int_t ngx_stream_mdvr_media_parse(ngx_stream_mdvr_media_t *m,
     u_char *p, u_char *last);
 static ngx_int_t ngx_stream_mdvr_media_room(ngx_stream_mdvr_media_t *m);
+static int ngx_stream_mdvr_media_gulp(ngx_stream_mdvr_media_t *m);
 static void ngx_stream_mdvr_media_mark(ngx_stream_mdvr_media_t *m);
 static void ngx_stream_mdvr_media_discard(ngx_stream_mdvr_media_t *m);
 
 
-static u_char  ngx_stream_mdvr_media_scratch[NGX_STREAM_MDVR_MEDIA_SCRATCH];
+/* what is read next comes behind the head: room for an incomplete message */
+
+static u_char  ngx_stream_mdvr_media_scratch[NGX_STREAM_MDVR_MEDIA_HEAD
+                                             + NGX_STREAM_MDVR_MEDIA_SCRATCH];
 
 /* one buffer that is free waits for the next frame, still warm */
 
@@ -73,7 +81,7 @@ ngx_stream_mdvr_media_read(ngx_event_t *rev)
             break;
         }
 
-        if (m->len) {
+        if (m->len > NGX_STREAM_MDVR_MEDIA_HEAD) {
             if (ngx_stream_mdvr_media_room(m) != NGX_OK) {
                 (void) ngx_stream_mdvr_media_close(m);
                 return;
@@ -83,7 +91,7 @@ ngx_stream_mdvr_media_read(ngx_event_t *rev)
             size = m->cap - m->len;
 
         } else {
-            p = ngx_stream_mdvr_media_scratch;
+            p = ngx_stream_mdvr_media_scratch + NGX_STREAM_MDVR_MEDIA_HEAD;
             size = NGX_STREAM_MDVR_MEDIA_SCRATCH;
         }
 
@@ -103,10 +111,16 @@ ngx_stream_mdvr_media_read(ngx_event_t *rev)
         m->bytes += n;
         turn += n;
 
-        if (m->len) {
+        if (m->len > NGX_STREAM_MDVR_MEDIA_HEAD) {
             m->len += n;
             p = m->buf;
             n = (ssize_t) m->len;
+
+        } else if (m->len) {
+            p -= m->len;
+            n += (ssize_t) m->len;
+            ngx_memcpy(p, m->buf, m->len);
+            ngx_stream_mdvr_media_free(m);
         }
 
     parse:
@@ -190,7 +204,7 @@ ngx_stream_mdvr_media_parse(ngx_stream_mdvr_media_t *m, u_char *p,
     }
 
     if (m->buf == NULL) {
-        m->cap = rest + NGX_STREAM_MDVR_MEDIA_CHUNK;
+        m->cap = ngx_align(rest, 1024);
 
         if (ngx_stream_mdvr_media_spare_size >= m->cap) {
             m->buf = ngx_stream_mdvr_media_spare;
@@ -251,6 +265,57 @@ ngx_stream_mdvr_media_room(ngx_stream_mdvr_media_t *m)
 
 
 /*
+ * What may come together: a quarter of a second's bytes of a live stream that
+ * nobody follows, in steps, so that it does not change all the time.  1: no more
+ * than what there is.
+ */
+
+static int
+ngx_stream_mdvr_media_gulp(ngx_stream_mdvr_media_t *m)
+{
+    size_t  steps;
+
+    if (m->gulp <= NGX_STREAM_MDVR_MEDIA_CHUNK
+        || m->state != NGX_STREAM_MDVR_MEDIA_BOUND
+        || m->kind != &ngx_stream_mdvr_media_live || m->info->live_ms == 0
+        || mdvr_bus_followed(ngx_mdvr_bus(), m->ref, mdvr_bus_clock_ms()))
+    {
+        return 1;
+    }
+
+    steps = ngx_min(m->gulp / NGX_STREAM_MDVR_MEDIA_GULP,
+                    NGX_STREAM_MDVR_MEDIA_GULPS);
+
+    if ((int) ((steps + 1) * NGX_STREAM_MDVR_MEDIA_GULP) == m->mark
+        || (steps > 1
+            && (int) ((steps - 1) * NGX_STREAM_MDVR_MEDIA_GULP) == m->mark))
+    {
+        return m->mark;                         /* as good as what is set */
+    }
+
+    return (int) (steps * NGX_STREAM_MDVR_MEDIA_GULP);
+}
+
+
+void
+ngx_stream_mdvr_media_look(ngx_stream_mdvr_media_t *m)
+{
+    ngx_event_t  *rev = m->connection->read;
+
+    if (m->mark <= NGX_STREAM_MDVR_MEDIA_CHUNK) {
+        return;
+    }
+
+    /* no event has told of it: have the kernel asked all the same */
+
+    rev->ready = 1;
+    rev->available = -1;
+
+    ngx_post_event(rev, &ngx_posted_events);
+}
+
+
+/*
  * Not more than a chunk at a time: a slow device is to be seen alive.  The
  * kernel keeps the mark below half of its buffer.
  */
@@ -260,9 +325,9 @@ ngx_stream_mdvr_media_mark(ngx_stream_mdvr_media_t *m)
 {
     int  mark;
 
-    mark = 1;
+    mark = ngx_stream_mdvr_media_gulp(m);
 
-    if (m->len && m->parser.need > m->len + NGX_STREAM_MDVR_MEDIA_LACK) {
+    if (mark == 1 && m->len && m->parser.need > m->len + NGX_STREAM_MDVR_MEDIA_LACK) {
         mark = (int) ngx_min(m->parser.need - m->len,
                              NGX_STREAM_MDVR_MEDIA_CHUNK);
     }

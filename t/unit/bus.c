@@ -199,7 +199,11 @@ sessions(void)
        && info.state == MDVR_BUS_STARTING,
        "a frame that is no key frame does not make it live");
 
+    ok(!mdvr_bus_followed(a, ref, now), "nobody follows");
     ok(mdvr_bus_watch(b, ref) == MDVR_OK, "another process watches");
+    ok(mdvr_bus_followed(a, ref, now), "somebody does");
+    ok(readable(a, 1000) && mdvr_bus_woken(a, dirty) == 1,
+       "of which the writer learns");
     ok(put(a, ref, ticket, 1, 100, true) == MDVR_OK
        && mdvr_bus_info(b, ref, &info) == MDVR_OK
        && info.state == MDVR_BUS_LIVE && info.connected && info.live_ms,
