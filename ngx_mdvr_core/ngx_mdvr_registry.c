@@ -9,7 +9,6 @@
 
 #include "ngx_mdvr_core/ngx_mdvr_items.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
-#include "ngx_mdvr_core/ngx_mdvr_pg.h"
 
 
 #define NGX_MDVR_FRESH          300     /* s a row is believed */
@@ -61,19 +60,6 @@ typedef struct {
     ngx_uint_t                nunknown;
     ngx_mdvr_items_t          items;
 } ngx_mdvr_registry_sh_t;
-
-
-typedef struct {
-    ngx_str_t                 serial;
-    ngx_mdvr_device_pt        done;
-    void                     *data;
-    ngx_uint_t                owned;         /* not in a pool */
-    u_char                    text[NGX_MDVR_SERIAL_MAX + 1];
-} ngx_mdvr_lookup_t;
-
-
-static void ngx_mdvr_registry_fetched(void *data,
-    const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc);
 
 
 static ngx_mdvr_registry_sh_t  *ngx_mdvr_registry;
@@ -534,9 +520,7 @@ ngx_mdvr_registry_forget_tenant(const ngx_mdvr_uuid_t *tenant)
 }
 
 
-/* device == NULL: there is none of that serial */
-
-static void
+void
 ngx_mdvr_registry_store(const ngx_str_t *serial,
     const ngx_mdvr_device_t *device)
 {
@@ -592,9 +576,7 @@ ngx_mdvr_registry_store(const ngx_str_t *serial,
 }
 
 
-/* a row too old to be believed, for as long as PostgreSQL cannot be asked */
-
-static ngx_int_t
+ngx_int_t
 ngx_mdvr_registry_stale(const ngx_str_t *serial, ngx_mdvr_device_t *device)
 {
     ngx_int_t          rc;
@@ -614,153 +596,6 @@ ngx_mdvr_registry_stale(const ngx_str_t *serial, ngx_mdvr_device_t *device)
     ngx_mdvr_unlock();
 
     return rc;
-}
-
-
-ngx_int_t
-ngx_mdvr_registry_lookup(ngx_pool_t *pool, const ngx_str_t *serial,
-    ngx_mdvr_device_t *device, ngx_msec_t timeout, ngx_mdvr_device_pt done,
-    void *data)
-{
-    ngx_int_t            rc;
-    ngx_mdvr_lookup_t   *lookup;
-    ngx_mdvr_pg_call_t   call;
-    ngx_mdvr_pg_param_t  param;
-
-    if (serial->len == 0 || serial->len > NGX_MDVR_SERIAL_MAX) {
-        return NGX_DECLINED;
-    }
-
-    rc = ngx_mdvr_registry_find(serial, device);
-
-    if (rc != NGX_AGAIN) {
-        return rc;
-    }
-
-    if (!ngx_mdvr_pg_up(NGX_MDVR_PG_STREAM)
-        && ngx_mdvr_registry_stale(serial, device) == NGX_OK)
-    {
-        return NGX_OK;
-    }
-
-    lookup = pool ? ngx_palloc(pool, sizeof(ngx_mdvr_lookup_t))
-                  : ngx_alloc(sizeof(ngx_mdvr_lookup_t), ngx_cycle->log);
-    if (lookup == NULL) {
-        return NGX_ERROR;
-    }
-
-    lookup->serial.len = serial->len;
-    lookup->serial.data = lookup->text;
-    ngx_memcpy(lookup->text, serial->data, serial->len);
-    lookup->done = done;
-    lookup->data = data;
-    lookup->owned = (pool == NULL);
-
-    ngx_memzero(&call, sizeof(ngx_mdvr_pg_call_t));
-    param = ngx_mdvr_pg_text(&lookup->serial);
-
-    call.role = NGX_MDVR_PG_STREAM;
-    call.sql = "select device_id, tenant_id, utc_offset_minutes,"
-               " text_encoding, bus_layout::int, imei, channels,"
-               " suspended::int from mdvr.device_by_serial($1)";
-    call.params = &param;
-    call.nparams = 1;
-    call.retry = 1;
-
-    rc = ngx_mdvr_pg_query(pool, &call, timeout, ngx_mdvr_registry_fetched,
-                           lookup);
-
-    if (rc != NGX_OK) {
-        if (lookup->owned) {
-            ngx_free(lookup);
-        }
-
-        return rc;
-    }
-
-    return NGX_AGAIN;
-}
-
-
-static void
-ngx_mdvr_registry_fetched(void *data, const ngx_mdvr_pg_rows_t *rows,
-    mdvr_rc_t rc)
-{
-    ngx_mdvr_lookup_t *lookup = data;
-
-    int64_t             n;
-    ngx_str_t           s;
-    ngx_mdvr_device_t   device, *found;
-
-    found = NULL;
-
-    if (rc == MDVR_OK) {
-
-        rc = MDVR_E_NOT_FOUND;
-        ngx_memzero(&device, sizeof(ngx_mdvr_device_t));
-
-        if (ngx_mdvr_pg_nrows(rows) == 1
-            && ngx_mdvr_pg_uuid(rows, 0, 0, &device.device_id) == NGX_OK
-            && ngx_mdvr_pg_uuid(rows, 0, 1, &device.tenant_id) == NGX_OK)
-        {
-            device.utc_offset_minutes = NGX_MDVR_OFFSET_UNKNOWN;
-
-            if (ngx_mdvr_pg_int(rows, 0, 2, &n) == NGX_OK) {
-                device.utc_offset_minutes = (int16_t) n;
-            }
-
-            s = ngx_mdvr_pg_value(rows, 0, 3);
-            ngx_cpystrn(device.text_encoding, s.data,
-                        sizeof(device.text_encoding));
-
-            s = ngx_mdvr_pg_value(rows, 0, 5);
-            ngx_cpystrn(device.imei, s.data, sizeof(device.imei));
-
-            if (ngx_mdvr_pg_int(rows, 0, 4, &n) == NGX_OK) {
-                device.bus_layout = (uint8_t) n;
-            }
-
-            if (ngx_mdvr_pg_int(rows, 0, 6, &n) == NGX_OK) {
-                device.channels = (uint8_t) n;
-            }
-
-            if (ngx_mdvr_pg_int(rows, 0, 7, &n) == NGX_OK) {
-                device.suspended = (uint8_t) n;
-            }
-
-            device.serial_len = (uint8_t) lookup->serial.len;
-            ngx_memcpy(device.serial, lookup->serial.data,
-                       lookup->serial.len);
-
-            found = &device;
-            rc = MDVR_OK;
-        }
-
-        ngx_mdvr_registry_store(&lookup->serial, found);
-
-        if (found) {
-
-            /* with its holder, as far as the zone had room for it */
-
-            (void) ngx_mdvr_registry_holder(&lookup->serial, &device.holder);
-        }
-
-    } else if (ngx_mdvr_registry_stale(&lookup->serial, &device) == NGX_OK) {
-        found = &device;
-        rc = MDVR_OK;
-    }
-
-    if (lookup->owned) {
-        ngx_mdvr_device_pt   done;
-
-        done = lookup->done;
-        data = lookup->data;
-        ngx_free(lookup);
-        done(data, found, rc);
-        return;
-    }
-
-    lookup->done(lookup->data, found, rc);
 }
 
 

@@ -90,7 +90,7 @@ ngx_int_t ngx_mdvr_registry_holder(const ngx_str_t *serial,
  * NGX_AGAIN: `done` will be called once, unless `pool` is destroyed first, with
  * rc MDVR_OK and the device, MDVR_E_NOT_FOUND, or what ngx_mdvr_pg.h lists.
  * While PostgreSQL cannot be asked a row of any age is good enough.
- * NGX_BUSY, NGX_ERROR: as ngx_mdvr_pg_query().
+ * NGX_BUSY, NGX_ERROR: as ngx_mdvr_pg_query().  `timeout` is in ms.
  *
  * `device` is borrowed in `done`.
  */
@@ -206,6 +206,15 @@ time_t ngx_mdvr_vsession_get(const ngx_mdvr_uuid_t *session);
 
 
 /* for the core module only */
+
+/* The row of that serial into the cache; device == NULL: there is none. */
+void ngx_mdvr_registry_store(const ngx_str_t *serial,
+    const ngx_mdvr_device_t *device);
+
+/* A row too old to be believed, for as long as PostgreSQL cannot be asked:
+ * NGX_OK or NGX_DECLINED. */
+ngx_int_t ngx_mdvr_registry_stale(const ngx_str_t *serial,
+    ngx_mdvr_device_t *device);
 
 ngx_int_t ngx_mdvr_registry_init(ngx_cycle_t *cycle,
     ngx_mdvr_core_conf_t *conf);
