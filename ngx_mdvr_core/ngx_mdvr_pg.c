@@ -108,7 +108,8 @@ struct ngx_mdvr_pg_pool_s {
 
 static ngx_int_t ngx_mdvr_pg_copy(ngx_mdvr_pg_req_t *req,
     const ngx_mdvr_pg_call_t *call);
-static ngx_mdvr_pg_conn_t *ngx_mdvr_pg_pick(ngx_mdvr_pg_pool_t *pool);
+static ngx_mdvr_pg_conn_t *ngx_mdvr_pg_pick(ngx_mdvr_pg_pool_t *pool,
+    ngx_uint_t bulk);
 static ngx_int_t ngx_mdvr_pg_send(ngx_mdvr_pg_conn_t *conn,
     ngx_mdvr_pg_req_t *req);
 static void ngx_mdvr_pg_feed(ngx_mdvr_pg_pool_t *pool);
@@ -348,7 +349,8 @@ ngx_mdvr_pg_query(ngx_pool_t *cpool, const ngx_mdvr_pg_call_t *call,
     ngx_mdvr_count(db_calls_total);
     ngx_add_timer(&req->timer, req->timeout);
 
-    conn = ngx_queue_empty(&pool->waiting) ? ngx_mdvr_pg_pick(pool) : NULL;
+    conn = ngx_queue_empty(&pool->waiting) ? ngx_mdvr_pg_pick(pool, req->bulk)
+                                           : NULL;
 
     if (conn == NULL || ngx_mdvr_pg_send(conn, req) != NGX_OK) {
         ngx_queue_insert_tail(&pool->waiting, &req->queue);
@@ -410,25 +412,32 @@ ngx_mdvr_pg_copy(ngx_mdvr_pg_req_t *req, const ngx_mdvr_pg_call_t *call)
 }
 
 
+/*
+ * Long calls share half of the connections that are up, one at least: short
+ * ones find another where nothing long is before them.
+ */
+
 static ngx_mdvr_pg_conn_t *
-ngx_mdvr_pg_pick(ngx_mdvr_pg_pool_t *pool)
+ngx_mdvr_pg_pick(ngx_mdvr_pg_pool_t *pool, ngx_uint_t bulk)
 {
-    ngx_uint_t           i, load, least;
+    ngx_uint_t           i, left, load, least;
     ngx_mdvr_pg_conn_t  *conn, *best;
 
     best = NULL;
     least = (ngx_uint_t) -1;
+    left = bulk ? (pool->nready + 1) / 2 : pool->nready;
 
-    for (i = 0; i < pool->conf->pool; i++) {
+    for (i = 0; i < pool->conf->pool && left; i++) {
         conn = &pool->conns[i];
 
-        /* behind a long call only when everybody has one */
+        if (conn->state != pg_ready || conn->doomed || conn->broken) {
+            continue;
+        }
 
+        left--;
         load = conn->inflight + conn->bulk * NGX_MDVR_PG_DEPTH;
 
-        if (conn->state == pg_ready && !conn->doomed && !conn->broken
-            && conn->inflight < NGX_MDVR_PG_DEPTH && load < least)
-        {
+        if (conn->inflight < NGX_MDVR_PG_DEPTH && load < least) {
             best = conn;
             least = load;
         }
@@ -539,31 +548,50 @@ ngx_mdvr_pg_send(ngx_mdvr_pg_conn_t *conn, ngx_mdvr_pg_req_t *req)
 }
 
 
-/* Gives waiting calls to connections that have room. */
+/*
+ * Gives waiting calls to connections that have room; a long one that finds none
+ * does not keep the short ones behind it.
+ */
 
 static void
 ngx_mdvr_pg_feed(ngx_mdvr_pg_pool_t *pool)
 {
-    ngx_queue_t         *q;
+    ngx_uint_t           full;
+    ngx_queue_t         *q, *next;
     ngx_mdvr_pg_req_t   *req;
     ngx_mdvr_pg_conn_t  *conn;
 
-    while (!ngx_queue_empty(&pool->waiting)) {
+    full = 0;
 
-        conn = ngx_mdvr_pg_pick(pool);
-        if (conn == NULL) {
-            break;
+    for (q = ngx_queue_head(&pool->waiting);
+         q != ngx_queue_sentinel(&pool->waiting);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        req = ngx_queue_data(q, ngx_mdvr_pg_req_t, queue);
+
+        if (req->bulk && full) {
+            continue;
         }
 
-        q = ngx_queue_head(&pool->waiting);
-        req = ngx_queue_data(q, ngx_mdvr_pg_req_t, queue);
+        conn = ngx_mdvr_pg_pick(pool, req->bulk);
+
+        if (conn == NULL) {
+            if (!req->bulk) {
+                break;
+            }
+
+            full = 1;
+            continue;
+        }
 
         ngx_queue_remove(q);
         pool->nwaiting--;
 
         if (ngx_mdvr_pg_send(conn, req) != NGX_OK) {
-            ngx_queue_insert_head(&pool->waiting, q);
+            ngx_queue_insert_tail(next, q);     /* where it was */
             pool->nwaiting++;
+            next = q;
         }
     }
 

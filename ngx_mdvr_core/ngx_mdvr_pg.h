@@ -43,8 +43,8 @@ typedef struct {
     unsigned                    retry:1;     /* idempotent: run it again, within
                                                 the deadline, when the connection
                                                 was lost under it */
-    unsigned                    bulk:1;      /* takes long: other calls go to
-                                                another connection if they can */
+    unsigned                    bulk:1;      /* takes long: keeps to half of the
+                                                connections */
 } ngx_mdvr_pg_call_t;
 
 
