@@ -2,10 +2,9 @@
  * What a client missed: its events from PostgreSQL, page by page as its socket
  * takes them, and the last position of each of its devices.
  *
- * Meanwhile live events are held, a few of them.  Every event up to hub->seq
- * at the start was committed before, so the last page holds it; what came
- * live since has a higher number.  When more came than can be held, the pages
- * simply go on.
+ * Meanwhile live events are held, a few of them.  A page tells the newest number
+ * of its snapshot: the last page holds everything up to it, live begins behind
+ * it.  When more came than can be held, the pages simply go on.
  */
 
 #include "ngx_mdvr_ws/ngx_mdvr_ws.h"
@@ -214,8 +213,12 @@ ngx_mdvr_replay_page(ngx_mdvr_client_t *client)
     params[1] = ngx_mdvr_pg_text(&topics);
     params[2] = ngx_mdvr_pg_text(&devices);
 
-    call.sql = "select id, message from mdvr.events_after($1, $2::text[],"
-               " $3::uuid[], 200)";
+    /* one row at least: the newest number that the page knows of */
+
+    call.sql = "select p.at, e.id, e.message"
+               " from (select mdvr.event_position() as at) p"
+               " left join mdvr.events_after($1, $2::text[], $3::uuid[], 200)"
+               " e on true order by e.id::bigint";
     call.params = params;
     call.nparams = 3;
     call.retry = 1;
@@ -243,7 +246,7 @@ ngx_mdvr_replay_rows(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
 {
     ngx_mdvr_client_t *client = data;
 
-    int64_t     seq, last;
+    int64_t     seq, last, at;
     ngx_str_t   msg;
     ngx_uint_t  i, n;
 
@@ -257,8 +260,7 @@ ngx_mdvr_replay_rows(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
         (void) ngx_mdvr_client_say(client, "{\"type\":\"error\",\"code\":"
                                    "\"unknown_id\",\"detail\":\"after is no "
                                    "id of a message\"}");
-        n = 0;
-        last = client->seq;
+        at = client->seq;
         goto live;
     }
 
@@ -270,12 +272,21 @@ ngx_mdvr_replay_rows(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
     n = ngx_mdvr_pg_nrows(rows);
     last = 0;
 
+    if (n == 0 || ngx_mdvr_pg_int(rows, 0, 0, &at) != NGX_OK) {
+        ngx_mdvr_client_close(client, 1013, "try again later");
+        return;
+    }
+
+    if (ngx_mdvr_pg_isnull(rows, 0, 1)) {
+        n = 0;
+    }
+
     for (i = 0; i < n; i++) {
-        if (ngx_mdvr_pg_int(rows, i, 0, &seq) != NGX_OK) {
+        if (ngx_mdvr_pg_int(rows, i, 1, &seq) != NGX_OK) {
             continue;
         }
 
-        msg = ngx_mdvr_pg_value(rows, i, 1);
+        msg = ngx_mdvr_pg_value(rows, i, 2);
 
         if (last && ngx_mdvr_ws_queued(client->ws) + msg.len
                     > client->conf->ws.max_queue / 2)
@@ -293,7 +304,7 @@ ngx_mdvr_replay_rows(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
     if (i < n || n == NGX_MDVR_REPLAY_PAGE || client->held_lost) {
 
         if (i == n && n < NGX_MDVR_REPLAY_PAGE) {
-            last = ngx_max(last, client->seq);
+            last = at;
         }
 
         if (last) {
@@ -313,9 +324,12 @@ ngx_mdvr_replay_rows(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
 
 live:
 
-    /* client->seq is older than the query, so the page has all up to it */
+    /*
+     * All up to `at` was in the pages or before `after`, also when the hub
+     * does not know of it yet.
+     */
 
-    client->seq = ngx_max(client->seq, last);
+    client->seq = ngx_max(client->seq, at);
     client->state = NGX_MDVR_CLIENT_LIVE;
 
     for (i = 0; i < client->nheld; i++) {

@@ -259,12 +259,13 @@ sub row {
 # ---------------------------------------------------------------------- Redis
 
 sub redis_start {
-    my ($self) = @_;
+    my ($self, $socket) = @_;
+    $socket //= $self->{redis_socket};
     my $conf = "$self->{dir}/redis.conf";
     my $password = "redis-$SECRET";
     $self->write_secret($conf, <<"TXT");
 port 0
-unixsocket $self->{redis_socket}
+unixsocket $socket
 unixsocketperm 777
 requirepass $password
 daemonize no
@@ -284,7 +285,7 @@ TXT
         exec MDVR::Test::as_user(MDVR::Test::svc_user(), 'redis-server', $conf) or POSIX::_exit(127);
     }
     $self->{redis_pid} = $pid;
-    my $up = MDVR::Test::eventually(sub { eval { $self->redis('PING') } }, 10);
+    my $up = MDVR::Test::eventually(sub { -S $socket && ($socket ne $self->{redis_socket} || eval { $self->redis('PING') }) }, 10);
     croak 'Redis does not start: ' . MDVR::Test::slurp("$self->{dir}/redis.out") unless $up;
 }
 
@@ -295,6 +296,21 @@ sub redis_stop {
     kill $signal // 'TERM', $pid;
     MDVR::Test::wait_pid($pid, 20) or kill KILL => $pid;
     unlink $self->{redis_socket};
+}
+
+# Another server, which knows nothing, takes the address over; then the old one dies.
+sub redis_failover {
+    my ($self) = @_;
+    my $old = $self->{redis_pid};
+    my ($dir, $n) = ($self->{redis_dir}, ++$self->{redis_n});
+    $self->{redis_dir} = "$self->{dir}/redis$n";
+    make_path($self->{redis_dir});
+    give($self->{redis_dir}, MDVR::Test::svc_user());
+    $self->redis_start("$self->{dir}/s/redis$n.sock");
+    rename "$self->{dir}/s/redis$n.sock", $self->{redis_socket} or croak "rename: $!";
+    delete $self->{redis_conn};
+    kill KILL => $old;
+    MDVR::Test::wait_pid($old, 20);
 }
 
 sub redis_restart { my ($self, $signal) = @_; $self->redis_stop($signal); $self->redis_start }
