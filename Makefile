@@ -35,6 +35,7 @@ src = $(sort $(shell find $(1) -name '*.$(or $(2),c)' 2>/dev/null))
 
 LIB_SRC    := $(call src,mdvr)
 BUS_SRC    := $(call src,bus)
+SEAL_SRC   := $(call src,seal)
 SIM_SRC    := $(call src,sim)
 WORKER_SRC := $(call src,worker)
 WORKER_CXX := $(call src,worker,cc)
@@ -228,7 +229,7 @@ $(B)/bin/mdvr-sim: $(call obj,$(SIM_SRC)) $(A)
 
 $(B)/bin/mdvr-worker: LIBS = $(shell pkg-config --libs $(WORKER_PKG)) $(if $(WORKER_CXX),-lopencv_core -lopencv_imgproc -lopencv_objdetect -lopencv_imgcodecs -lopencv_dnn)
 $(B)/bin/mdvr-worker: LD = $(if $(WORKER_CXX),$(CXX),$(CC))
-$(B)/bin/mdvr-worker: $(call obj,$(WORKER_SRC)) $(call obj,$(WORKER_CXX)) $(A)
+$(B)/bin/mdvr-worker: $(call obj,$(WORKER_SRC)) $(call obj,$(WORKER_CXX)) $(call obj,$(SEAL_SRC)) $(A)
 	$(link)
 
 $(B)/bin/mdvr-rtc: LIBS = $(shell pkg-config --libs $(RTC_PKG))
@@ -248,6 +249,8 @@ $(UNIT_BIN): $(B)/t/%: $(B)/asan/obj/t/unit/%.c.o $(call aobj,$(UNIT_LIB)) $(AA)
 	$(link)
 
 $(B)/t/sigv4: LIBS = -ljansson -lcrypto
+$(B)/t/seal: $(call aobj,$(SEAL_SRC))
+$(B)/t/seal: LIBS = -ljansson -lcrypto
 
 # what mdvr-rtc reads from strangers
 RTC_WIRE := $(filter %/stun.c %/sdp.c %/rtp.c,$(RTC_SRC))
@@ -268,7 +271,7 @@ $(BENCH_BIN): $(B)/bench/%: $(B)/obj/t/bench/%.c.o $(A)
 # configure runs again when `config` or the list of sources changes.
 
 NGINX_SRC ?= /usr/share/nginx/src
-MODULE_SRC := config $(GLUE_SRC) $(LIB_SRC) $(BUS_SRC) $(foreach d,mdvr bus,$(call src,$(d),h))
+MODULE_SRC := config $(GLUE_SRC) $(LIB_SRC) $(BUS_SRC) $(SEAL_SRC) $(foreach d,mdvr bus seal,$(call src,$(d),h))
 
 $(shell mkdir -p $(B) && echo '$(NGINX_SRC) $(MODULES) $(MODULE_SRC)' | cmp -s - $(B)/module.list 2>/dev/null \
 	|| echo '$(NGINX_SRC) $(MODULES) $(MODULE_SRC)' > $(B)/module.list)

@@ -149,6 +149,7 @@ typedef struct {
     ngx_uint_t                         login_failures;   /* per 15 min, account */
     ngx_uint_t                         user_rate;        /* per second, user */
     ngx_uint_t                         user_burst;
+    ngx_msec_t                         user_share;       /* 0: not shared */
 
     time_t                             access_ttl;
     time_t                             refresh_ttl;
@@ -227,6 +228,16 @@ void ngx_http_mdvr_api_row(ngx_http_mdvr_api_ctx_t *ctx,
 void ngx_http_mdvr_api_publish(ngx_http_mdvr_api_ctx_t *ctx,
     const ngx_mdvr_pg_rows_t *rows, ngx_uint_t row, ngx_uint_t ctl,
     ngx_uint_t event);
+
+/* methods and other origins (ngx_http_mdvr_api_methods.c) */
+const ngx_str_t *ngx_http_mdvr_api_method_name(ngx_uint_t method);
+ngx_int_t ngx_http_mdvr_api_allow(ngx_http_request_t *r, ngx_uint_t allowed);
+ngx_int_t ngx_http_mdvr_api_options(ngx_http_request_t *r,
+    ngx_uint_t allowed);
+ngx_int_t ngx_http_mdvr_api_cors(ngx_http_request_t *r);
+
+/* reads the query string into ctx->args; NGX_ERROR: answered */
+ngx_int_t ngx_http_mdvr_api_args(ngx_http_mdvr_api_ctx_t *ctx);
 
 /* value of a query parameter, data == NULL when it was not given */
 ngx_str_t *ngx_http_mdvr_api_arg(ngx_http_mdvr_api_ctx_t *ctx,

@@ -14,6 +14,7 @@
 #include "ngx_mdvr_api/ngx_http_mdvr_api_hooks.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_identity.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
+#include "ngx_mdvr_core/ngx_mdvr_seal.h"
 
 #include <netdb.h>
 
@@ -210,10 +211,27 @@ ngx_http_mdvr_api_webhook_made(ngx_http_mdvr_api_ctx_t *ctx,
 }
 
 
+/* in hexadecimal, as the row `id` keeps it; len == 0: failed */
+
+static ngx_str_t
+ngx_http_mdvr_api_webhook_sealed(ngx_http_mdvr_api_ctx_t *ctx,
+    const ngx_str_t *id, const ngx_str_t *secret)
+{
+    u_char  name[sizeof("webhook/") + NGX_MDVR_UUID_LEN], *p;
+
+    p = ngx_slprintf(name, name + sizeof(name) - 1, "webhook/%V", id);
+    *p = '\0';
+    ngx_strlow(name, name, p - name);
+
+    return ngx_mdvr_seal_hex(ctx->request->pool, (char *) name, secret);
+}
+
+
 static void
 ngx_http_mdvr_api_webhook_make(ngx_http_mdvr_api_ctx_t *ctx)
 {
-    ngx_str_t  *secret;
+    ngx_str_t        *secret, bind[2];
+    ngx_mdvr_uuid_t   id;
 
     secret = ngx_palloc(ctx->request->pool, sizeof(ngx_str_t));
     if (secret == NULL) {
@@ -230,10 +248,20 @@ ngx_http_mdvr_api_webhook_make(ngx_http_mdvr_api_ctx_t *ctx)
 
     ctx->data = secret;
 
+    ngx_mdvr_uuid_make(&id);
+    bind[1] = ngx_http_mdvr_api_uuid_text(ctx->request->pool, &id);
+    bind[0] = ngx_http_mdvr_api_webhook_sealed(ctx, &bind[1], secret);
+
+    if (bind[0].len == 0) {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                  "internal", NULL, 0);
+        return;
+    }
+
     ngx_http_mdvr_api_query(ctx,
         "with made as (insert into mdvr.webhook (id, tenant_id, url, secret,"
         "   topics, active)"
-        "  select mdvr.uuid7(), $1::uuid, b->>'url', convert_to($7, 'UTF8'),"
+        "  select $8::uuid, $1::uuid, b->>'url', decode($7, 'hex'),"
         "   case when b ? 'topics' then array(select distinct"
         "     jsonb_array_elements_text(b->'topics')) else array['alarm'] end,"
         "   coalesce((b->>'active')::boolean, true)"
@@ -245,7 +273,7 @@ ngx_http_mdvr_api_webhook_make(ngx_http_mdvr_api_ctx_t *ctx)
         API_AUDIT("webhook.create", "webhook", "w.id::text",
                   "jsonb_build_object('url', w.url)")
         " from made w",
-        API_WHO ",$body,@0", secret, ngx_http_mdvr_api_webhook_made);
+        API_WHO ",$body,@0,@1", bind, ngx_http_mdvr_api_webhook_made);
 }
 
 
@@ -294,7 +322,7 @@ ngx_http_mdvr_api_webhook_keyed(ngx_http_mdvr_api_ctx_t *ctx,
 static void
 ngx_http_mdvr_api_webhook_secret(ngx_http_mdvr_api_ctx_t *ctx)
 {
-    ngx_str_t  secret;
+    ngx_str_t  secret, sealed;
 
     secret = ngx_http_mdvr_api_str(ctx, "secret");
 
@@ -303,10 +331,18 @@ ngx_http_mdvr_api_webhook_secret(ngx_http_mdvr_api_ctx_t *ctx)
         return;
     }
 
+    sealed = ngx_http_mdvr_api_webhook_sealed(ctx, &ctx->ids[0], &secret);
+
+    if (sealed.len == 0) {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                  "internal", NULL, 0);
+        return;
+    }
+
     ngx_http_mdvr_api_query(ctx,
-        "update mdvr.webhook set secret = convert_to($2, 'UTF8')"
+        "update mdvr.webhook set secret = decode($2, 'hex')"
         " where id = $1::uuid",
-        "id,@0", &secret, ngx_http_mdvr_api_webhook_keyed);
+        "id,@0", &sealed, ngx_http_mdvr_api_webhook_keyed);
 }
 
 

@@ -1,6 +1,7 @@
 
 /*
- * Handlers of /auth and the ones of /users that need a password hash.
+ * Handlers of /auth (identity.c, totp.c), and those of /users and /api-keys that
+ * need a hash (users.c).
  */
 
 
@@ -24,6 +25,16 @@ void ngx_http_mdvr_api_key_post(ngx_http_mdvr_api_ctx_t *ctx);
 
 /* 32 random bytes as base64url text from the pool; len 0: no randomness */
 ngx_str_t ngx_http_mdvr_api_secret(ngx_pool_t *pool, const char *prefix);
+
+/* a statement that answers nothing: 204, or 404 when it found no row */
+void ngx_http_mdvr_api_written(ngx_http_mdvr_api_ctx_t *ctx,
+    const ngx_mdvr_pg_rows_t *rows);
+
+json_t *ngx_http_mdvr_api_text(const ngx_str_t *s);
+
+/* the name that a user's second factor is sealed for, zero-terminated */
+#define NGX_HTTP_MDVR_API_TOTP_NAME  (sizeof("totp/") + NGX_MDVR_UUID_LEN)
+char *ngx_http_mdvr_api_totp_name(char *name, const ngx_str_t *user);
 
 
 #endif /* _NGX_HTTP_MDVR_API_IDENTITY_H_INCLUDED_ */

@@ -15,6 +15,7 @@
 #include "ngx_mdvr_api/ngx_http_mdvr_api_hooks.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_limit.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_storage.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 
 
@@ -48,12 +49,6 @@ static ngx_uint_t ngx_http_mdvr_api_fits(ngx_http_mdvr_api_path_t *route,
     ngx_http_mdvr_api_path_t *path);
 static ngx_int_t ngx_http_mdvr_api_find(ngx_http_request_t *r,
     ngx_http_mdvr_api_path_t *path, ngx_uint_t *allowed);
-static ngx_int_t ngx_http_mdvr_api_cors(ngx_http_request_t *r);
-static ngx_int_t ngx_http_mdvr_api_options(ngx_http_request_t *r,
-    ngx_uint_t allowed);
-static ngx_int_t ngx_http_mdvr_api_allow(ngx_http_request_t *r,
-    ngx_uint_t allowed);
-static ngx_int_t ngx_http_mdvr_api_args(ngx_http_mdvr_api_ctx_t *ctx);
 
 static ngx_int_t ngx_http_mdvr_api_postconfiguration(ngx_conf_t *cf);
 static void *ngx_http_mdvr_api_create_loc_conf(ngx_conf_t *cf);
@@ -66,21 +61,6 @@ static char *ngx_http_mdvr_api_rate(ngx_conf_t *cf, ngx_command_t *cmd,
 
 
 static ngx_http_mdvr_api_table_t  ngx_http_mdvr_api_table;
-
-
-static const struct {
-    ngx_uint_t   method;
-    ngx_str_t    name;
-} ngx_http_mdvr_api_methods[] = {
-    { NGX_HTTP_GET,     ngx_string("GET") },
-    { NGX_HTTP_POST,    ngx_string("POST") },
-    { NGX_HTTP_PUT,     ngx_string("PUT") },
-    { NGX_HTTP_PATCH,   ngx_string("PATCH") },
-    { NGX_HTTP_DELETE,  ngx_string("DELETE") }
-};
-
-#define NGX_HTTP_MDVR_API_METHODS                                             \
-    (sizeof(ngx_http_mdvr_api_methods) / sizeof(ngx_http_mdvr_api_methods[0]))
 
 
 static ngx_command_t  ngx_http_mdvr_api_commands[] = {
@@ -107,7 +87,7 @@ static ngx_command_t  ngx_http_mdvr_api_commands[] = {
       NULL },
 
     { ngx_string("mdvr_api_rate"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE123,
       ngx_http_mdvr_api_rate,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
@@ -229,7 +209,7 @@ ngx_module_t  ngx_http_mdvr_api_module = {
     ngx_http_mdvr_api_commands,            /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_http_mdvr_api_storage_init,        /* init module */
     NULL,                                  /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -361,7 +341,7 @@ ngx_http_mdvr_api_enter(ngx_http_mdvr_api_ctx_t *ctx)
 
     who = ctx->user;
     wait = ngx_http_mdvr_api_limit_bucket(&who, conf->user_rate,
-                                          conf->user_burst);
+                                          conf->user_burst, conf->user_share);
     if (wait) {
         ngx_mdvr_refusal("user_rate");
         ngx_http_mdvr_api_problem(ctx, NGX_HTTP_TOO_MANY_REQUESTS,
@@ -891,289 +871,6 @@ ngx_http_mdvr_api_find(ngx_http_request_t *r, ngx_http_mdvr_api_path_t *path,
 }
 
 
-static ngx_int_t
-ngx_http_mdvr_api_allow(ngx_http_request_t *r, ngx_uint_t allowed)
-{
-    u_char      *p;
-    ngx_str_t    value;
-    ngx_uint_t   i;
-
-    value.data = ngx_pnalloc(r->pool, 64);
-    if (value.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = value.data;
-
-    for (i = 0; i < NGX_HTTP_MDVR_API_METHODS; i++) {
-        if (allowed & ngx_http_mdvr_api_methods[i].method) {
-            if (p != value.data) {
-                *p++ = ',';
-                *p++ = ' ';
-            }
-
-            p = ngx_cpymem(p, ngx_http_mdvr_api_methods[i].name.data,
-                           ngx_http_mdvr_api_methods[i].name.len);
-        }
-    }
-
-    if (allowed & NGX_HTTP_GET) {
-        p = ngx_cpymem(p, ", HEAD", 6);
-    }
-
-    p = ngx_cpymem(p, ", OPTIONS", 9);
-
-    value.len = p - value.data;
-
-    return ngx_mdvr_http_header(r, "Allow", &value);
-}
-
-
-static ngx_int_t
-ngx_http_mdvr_api_options(ngx_http_request_t *r, ngx_uint_t allowed)
-{
-    ngx_str_t  empty = ngx_null_string;
-
-    if (ngx_http_discard_request_body(r) != NGX_OK
-        || ngx_http_mdvr_api_allow(r, allowed) != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return ngx_mdvr_http_send(r, NGX_HTTP_NO_CONTENT, NULL, &empty, 0);
-}
-
-
-/* Only origins that the operator listed are answered; cookies are never used. */
-
-static ngx_int_t
-ngx_http_mdvr_api_cors(ngx_http_request_t *r)
-{
-    ngx_str_t                      *origin, *allowed;
-    ngx_uint_t                      i, n;
-    ngx_http_mdvr_api_loc_conf_t   *conf;
-
-    static const struct {
-        const char  *name;
-        ngx_str_t    value;
-    } headers[] = {
-        { "Vary", ngx_string("Origin") },
-        { "Access-Control-Allow-Methods",
-          ngx_string("GET, POST, PUT, PATCH, DELETE") },
-        { "Access-Control-Allow-Headers",
-          ngx_string("Authorization, Content-Type, Idempotency-Key, "
-                     "X-Request-Id, X-Tenant-Id, traceparent") },
-        { "Access-Control-Expose-Headers",
-          ngx_string("X-Request-Id, Retry-After, Link") },
-        { "Access-Control-Max-Age", ngx_string("600") }
-    };
-
-    conf = ngx_http_get_module_loc_conf(r, ngx_http_mdvr_api_module);
-
-    if (conf->cors == NULL) {
-        return NGX_OK;
-    }
-
-    origin = ngx_mdvr_http_find(r, "origin");
-
-    if (origin == NULL) {
-        return NGX_OK;
-    }
-
-    allowed = conf->cors->elts;
-
-    for (i = 0; i < conf->cors->nelts; i++) {
-
-        if (allowed[i].len == origin->len
-            && ngx_strncmp(allowed[i].data, origin->data, origin->len) == 0)
-        {
-            if (ngx_mdvr_http_header(r, "Access-Control-Allow-Origin", origin)
-                != NGX_OK)
-            {
-                return NGX_ERROR;
-            }
-
-            for (n = 0; n < sizeof(headers) / sizeof(headers[0]); n++) {
-                if (ngx_mdvr_http_header(r, headers[n].name,
-                                         &headers[n].value)
-                    != NGX_OK)
-                {
-                    return NGX_ERROR;
-                }
-            }
-
-            return NGX_OK;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-/* --- the query string -------------------------------------------------------- */
-
-static ngx_uint_t
-ngx_http_mdvr_api_listed(const char *list, const char *name)
-{
-    size_t       len;
-    const char  *p;
-
-    if (list == NULL) {
-        return 0;
-    }
-
-    len = ngx_strlen(name);
-
-    for (p = list; *p; p++) {
-        if (ngx_strncmp(p, name, len) == 0 && (p[len] == ',' || !p[len])) {
-            return 1;
-        }
-
-        p = strchr(p, ',');
-        if (p == NULL) {
-            break;
-        }
-    }
-
-    return 0;
-}
-
-
-static void
-ngx_http_mdvr_api_decode(ngx_http_request_t *r, u_char *p, size_t len,
-    ngx_str_t *out)
-{
-    u_char  *dst, *src, *c;
-
-    out->data = ngx_pnalloc(r->pool, len + 1);
-    if (out->data == NULL) {
-        out->len = 0;
-        return;
-    }
-
-    ngx_memcpy(out->data, p, len);
-
-    for (c = out->data; c < out->data + len; c++) {
-        if (*c == '+') {
-            *c = ' ';
-        }
-    }
-
-    dst = out->data;
-    src = out->data;
-    ngx_unescape_uri(&dst, &src, len, 0);
-
-    out->len = dst - out->data;
-    out->data[out->len] = '\0';
-}
-
-
-/* NGX_ERROR: answered */
-
-static ngx_int_t
-ngx_http_mdvr_api_args(ngx_http_mdvr_api_ctx_t *ctx)
-{
-    u_char                           *p, *last, *end, *eq;
-    ngx_str_t                         name, value;
-    ngx_uint_t                        i;
-    const char                       *wrong, *code;
-    ngx_http_request_t               *r;
-    ngx_http_mdvr_api_errors_t        errors;
-    const ngx_http_mdvr_api_field_t  *f;
-
-    r = ctx->request;
-    ngx_memzero(&errors, sizeof(errors));
-
-    p = r->args.data;
-    last = p + r->args.len;
-
-    for ( /* void */ ; p < last; p = end + 1) {
-
-        end = ngx_strlchr(p, last, '&');
-        if (end == NULL) {
-            end = last;
-        }
-
-        if (end == p) {
-            continue;
-        }
-
-        eq = ngx_strlchr(p, end, '=');
-        if (eq == NULL) {
-            eq = end;
-        }
-
-        ngx_http_mdvr_api_decode(r, p, eq - p, &name);
-        ngx_http_mdvr_api_decode(r, eq < end ? eq + 1 : end,
-                                 eq < end ? end - eq - 1 : 0, &value);
-
-        if (name.data == NULL || value.data == NULL) {
-            ngx_http_mdvr_api_problem(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                                      "internal", NULL, 0);
-            return NGX_ERROR;
-        }
-
-        f = ngx_http_mdvr_api_query_fields;
-
-        for (i = 0; f[i].name; i++) {
-            if (ngx_strcmp(f[i].name, name.data) == 0
-                && ngx_strlen(f[i].name) == name.len)
-            {
-                break;
-            }
-        }
-
-        if (f[i].name == NULL
-            || !ngx_http_mdvr_api_listed(ctx->route->query, f[i].name))
-        {
-            ngx_http_mdvr_api_error(&errors, "unknown_parameter", "",
-                                    (char *) name.data,
-                                    "is not a known parameter");
-            continue;
-        }
-
-        if (ctx->args[i].data) {
-            ngx_http_mdvr_api_error(&errors, "duplicate_parameter", "",
-                                    f[i].name, "is given twice");
-            continue;
-        }
-
-        wrong = ngx_http_mdvr_api_check_text(&f[i], (char *) value.data,
-                                             value.len, &code);
-        if (wrong) {
-            ngx_http_mdvr_api_error(&errors, code, "", f[i].name, wrong);
-            continue;
-        }
-
-        ctx->args[i] = value;
-    }
-
-    if (errors.list) {
-        ngx_http_mdvr_api_invalid(ctx, &errors);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-ngx_str_t *
-ngx_http_mdvr_api_arg(ngx_http_mdvr_api_ctx_t *ctx, const char *name)
-{
-    ngx_uint_t  i;
-
-    static ngx_str_t  absent = ngx_null_string;
-
-    for (i = 0; ngx_http_mdvr_api_query_fields[i].name; i++) {
-        if (ngx_strcmp(ngx_http_mdvr_api_query_fields[i].name, name) == 0) {
-            return &ctx->args[i];
-        }
-    }
-
-    return &absent;
-}
-
-
 /* --- numbers ------------------------------------------------------------------ */
 
 static ngx_int_t
@@ -1221,7 +918,8 @@ ngx_http_mdvr_api_postconfiguration(ngx_conf_t *cf)
 {
     u_char                           *p;
     ngx_str_t                         path;
-    ngx_uint_t                        i, m, n;
+    ngx_uint_t                        i, n;
+    const ngx_str_t                  *method;
     ngx_http_handler_pt              *h;
     ngx_http_mdvr_api_table_t        *t;
     ngx_http_core_main_conf_t        *cmcf;
@@ -1256,12 +954,8 @@ ngx_http_mdvr_api_postconfiguration(ngx_conf_t *cf)
 
         t->labels[i].data = p;
 
-        for (m = 0; m < NGX_HTTP_MDVR_API_METHODS; m++) {
-            if (ngx_http_mdvr_api_methods[m].method == route->method) {
-                p = ngx_cpymem(p, ngx_http_mdvr_api_methods[m].name.data,
-                               ngx_http_mdvr_api_methods[m].name.len);
-            }
-        }
+        method = ngx_http_mdvr_api_method_name(route->method);
+        p = ngx_cpymem(p, method->data, method->len);
 
         *p++ = ' ';
         p = ngx_cpymem(p, path.data, path.len);
@@ -1296,6 +990,7 @@ ngx_http_mdvr_api_create_loc_conf(ngx_conf_t *cf)
     conf->login_failures = NGX_CONF_UNSET_UINT;
     conf->user_rate = NGX_CONF_UNSET_UINT;
     conf->user_burst = NGX_CONF_UNSET_UINT;
+    conf->user_share = NGX_CONF_UNSET_MSEC;
     conf->access_ttl = NGX_CONF_UNSET;
     conf->refresh_ttl = NGX_CONF_UNSET;
     conf->stream_ttl = NGX_CONF_UNSET;
@@ -1321,6 +1016,7 @@ ngx_http_mdvr_api_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->login_failures, prev->login_failures, 5);
     ngx_conf_merge_uint_value(conf->user_rate, prev->user_rate, 50);
     ngx_conf_merge_uint_value(conf->user_burst, prev->user_burst, 100);
+    ngx_conf_merge_msec_value(conf->user_share, prev->user_share, 200);
     ngx_conf_merge_value(conf->access_ttl, prev->access_ttl, 900);
     ngx_conf_merge_value(conf->refresh_ttl, prev->refresh_ttl, 2592000);
     ngx_conf_merge_value(conf->stream_ttl, prev->stream_ttl, 600);
@@ -1337,6 +1033,11 @@ ngx_http_mdvr_api_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->webhook_allow, prev->webhook_allow, NULL);
 
     if (conf->enable) {
+
+        if (conf->s3 || conf->objects.len) {
+            ngx_http_mdvr_api_storage_set(conf);
+        }
+
         conf->password_pool = ngx_thread_pool_add(cf,
                                                   &conf->password_pool_name);
         if (conf->password_pool == NULL) {
@@ -1372,15 +1073,16 @@ ngx_http_mdvr_api_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* mdvr_api_rate 50 [burst=100] | 0 */
+/* mdvr_api_rate 50 [burst=100] [share=200ms] | 0 */
 
 static char *
 ngx_http_mdvr_api_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_mdvr_api_loc_conf_t  *lcf = conf;
 
-    ngx_int_t   n;
-    ngx_str_t  *value;
+    ngx_int_t    n;
+    ngx_str_t   *value, s;
+    ngx_uint_t   i;
 
     if (lcf->user_rate != NGX_CONF_UNSET_UINT) {
         return "is duplicate";
@@ -1399,20 +1101,29 @@ ngx_http_mdvr_api_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     lcf->user_rate = n;
 
-    if (cf->args->nelts == 3) {
+    for (i = 2; i < cf->args->nelts; i++) {
+        s.data = value[i].data + 6;
+        s.len = value[i].len - 6;
 
-        if (value[2].len < 7 || ngx_strncmp(value[2].data, "burst=", 6) != 0
-            || (n = ngx_atoi(value[2].data + 6, value[2].len - 6)) == NGX_ERROR
-            || n > 1000000)
+        if (value[i].len > 6 && ngx_strncmp(value[i].data, "burst=", 6) == 0
+            && (n = ngx_atoi(s.data, s.len)) != NGX_ERROR && n <= 1000000)
         {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" in \"%V\": it must be "
-                               "burst= and a number up to 1000000",
-                               &value[2], &cmd->name);
-            return NGX_CONF_ERROR;
+            lcf->user_burst = n;
+            continue;
         }
 
-        lcf->user_burst = n;
+        if (value[i].len > 6 && ngx_strncmp(value[i].data, "share=", 6) == 0
+            && (n = ngx_parse_time(&s, 0)) != NGX_ERROR && n <= 10000)
+        {
+            lcf->user_share = n;
+            continue;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\" in \"%V\": it must be "
+                           "burst= and a number up to 1000000, or share= and a "
+                           "time up to 10s", &value[i], &cmd->name);
+        return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;

@@ -3,7 +3,7 @@
  * "mdvr_metrics" and the variable $mdvr_request_id.
  *
  * /healthz says that the process answers; /readyz asks PostgreSQL (each role
- * that is configured) and Redis, and whether tokens can be signed.
+ * that is configured), Redis and the storage, and whether tokens can be signed.
  */
 
 #include "ngx_mdvr_core/ngx_mdvr_http.h"
@@ -21,12 +21,13 @@ enum {
     check_stream = 0,
     check_api,
     check_redis,
+    check_storage,
     check_keys,
     check_count
 };
 
 static const char *ngx_mdvr_checks[] = {
-    "postgres_stream", "postgres_api", "redis", "signing_keys"
+    "postgres_stream", "postgres_api", "redis", "storage", "signing_keys"
 };
 
 
@@ -49,6 +50,9 @@ static ngx_int_t ngx_http_mdvr_health_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_mdvr_metrics_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_mdvr_ready(ngx_http_request_t *r);
 static ngx_int_t ngx_http_mdvr_core_add_variables(ngx_conf_t *cf);
+
+
+static ngx_mdvr_storage_pt  ngx_http_mdvr_storage;
 
 
 static ngx_command_t  ngx_http_mdvr_core_commands[] = {
@@ -306,6 +310,26 @@ ngx_http_mdvr_ready_redis(void *data, const redisReply *reply, mdvr_rc_t rc)
 }
 
 
+static void
+ngx_http_mdvr_ready_storage(void *data, ngx_int_t good)
+{
+    ngx_mdvr_probe_t *probe = data;
+
+    probe->ready->good[probe->check] = good;
+
+    if (--probe->ready->left == 0) {
+        ngx_http_mdvr_ready_answer(probe->ready);
+    }
+}
+
+
+void
+ngx_mdvr_http_storage(ngx_mdvr_storage_pt check)
+{
+    ngx_http_mdvr_storage = check;
+}
+
+
 static ngx_int_t
 ngx_http_mdvr_ready(ngx_http_request_t *r)
 {
@@ -372,6 +396,19 @@ ngx_http_mdvr_ready(ngx_http_request_t *r)
         ? -1
         : ngx_mdvr_key_current(NGX_MDVR_KEY_ACCESS) != NULL
           && ngx_mdvr_key_current(NGX_MDVR_KEY_STREAM) != NULL;
+
+    ready->good[check_storage] = -1;
+
+    if (ngx_http_mdvr_storage) {
+        ready->good[check_storage] = 0;
+
+        if (ngx_http_mdvr_storage(r, ngx_http_mdvr_ready_storage,
+                                  &probe[check_storage])
+            == NGX_OK)
+        {
+            ready->left++;
+        }
+    }
 
     r->main->count++;
 

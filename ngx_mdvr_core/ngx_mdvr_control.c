@@ -1,6 +1,8 @@
 /*
  * What all nodes must hear at once: mdvr:ctl, and the same facts read from
- * PostgreSQL every 2 s for revocations, so that they hold without Redis.
+ * PostgreSQL every 2 s for revocations, so that they hold without Redis.  In
+ * between it is asked for access that is void though no session ended: a viewer
+ * of a device that is not the user's any more, keys of who is suspended.
  *
  *   {"op":"revoke_session","id":uuid,"until":unix s}
  *   {"op":"revoke_user","id":uuid,"issued_before":unix s,"until":unix s}
@@ -23,12 +25,16 @@
 #define NGX_MDVR_POLL          2000     /* ms */
 #define NGX_MDVR_POLL_OVERLAP  10       /* s asked for again */
 #define NGX_MDVR_POLL_START    7200     /* s an access token may be old */
+#define NGX_MDVR_VOID          512      /* remembered */
+#define NGX_MDVR_VOID_S        90000    /* s: longer than any such access */
 
 
 static void ngx_mdvr_control_message(void *data, const ngx_str_t *channel,
     const ngx_str_t *msg);
 static void ngx_mdvr_control_poll(ngx_event_t *ev);
 static void ngx_mdvr_control_rows(void *data, const ngx_mdvr_pg_rows_t *rows,
+    mdvr_rc_t rc);
+static void ngx_mdvr_control_void(void *data, const ngx_mdvr_pg_rows_t *rows,
     mdvr_rc_t rc);
 
 
@@ -37,6 +43,9 @@ static ngx_event_t         ngx_mdvr_poll;
 static ngx_uint_t          ngx_mdvr_poll_busy;
 static time_t              ngx_mdvr_poll_since;
 static ngx_mdvr_pg_role_e  ngx_mdvr_poll_role;
+static ngx_uint_t          ngx_mdvr_void_busy;
+static ngx_uint_t          ngx_mdvr_nvoid;
+static ngx_mdvr_uuid_t     ngx_mdvr_void[NGX_MDVR_VOID];
 
 
 ngx_int_t
@@ -151,7 +160,22 @@ ngx_mdvr_control_poll(ngx_event_t *ev)
 
     if (!ngx_mdvr_is_chief()) {
         ngx_mdvr_poll_since = 0;
+        ngx_mdvr_nvoid = 0;
         return;
+    }
+
+    if (!ngx_mdvr_void_busy) {
+        ngx_memzero(&call, sizeof(ngx_mdvr_pg_call_t));
+
+        call.role = ngx_mdvr_poll_role;
+        call.sql = "select x from mdvr.void_access() x";
+
+        if (ngx_mdvr_pg_query(NULL, &call, NGX_MDVR_POLL,
+                              ngx_mdvr_control_void, NULL)
+            == NGX_OK)
+        {
+            ngx_mdvr_void_busy = 1;
+        }
     }
 
     if (ngx_mdvr_poll_busy) {
@@ -209,6 +233,52 @@ ngx_mdvr_control_rows(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
                                           before - NGX_MDVR_POLL_OVERLAP);
         }
     }
+}
+
+
+/*
+ * What was void the last time has been revoked already.  Each node asks for
+ * itself, so nothing has to be published.
+ */
+
+static void
+ngx_mdvr_control_void(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
+{
+    ngx_uint_t        i, k, n;
+    ngx_mdvr_uuid_t   id, now[NGX_MDVR_VOID];
+
+    ngx_mdvr_void_busy = 0;
+
+    if (rc != MDVR_OK) {
+        return;
+    }
+
+    n = 0;
+
+    for (i = 0; i < ngx_mdvr_pg_nrows(rows); i++) {
+
+        if (ngx_mdvr_pg_uuid(rows, i, 0, &id) != NGX_OK) {
+            continue;
+        }
+
+        for (k = 0; k < ngx_mdvr_nvoid; k++) {
+            if (ngx_mdvr_uuid_equal(&ngx_mdvr_void[k], &id)) {
+                break;
+            }
+        }
+
+        if (k == ngx_mdvr_nvoid) {
+            ngx_mdvr_revoke(NGX_MDVR_REVOKED_SESSION, &id, ngx_time(),
+                            ngx_time() + NGX_MDVR_VOID_S);
+        }
+
+        if (n < NGX_MDVR_VOID) {
+            now[n++] = id;
+        }
+    }
+
+    ngx_memcpy(ngx_mdvr_void, now, n * sizeof(ngx_mdvr_uuid_t));
+    ngx_mdvr_nvoid = n;
 }
 
 

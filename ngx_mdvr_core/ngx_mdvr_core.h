@@ -18,6 +18,7 @@
 
 #include "mdvr/basics/rc.h"
 #include "mdvr/basics/str.h"
+#include "seal/mdvr_seal.h"
 #include "ngx_mdvr_core/ngx_mdvr_uuid.h"
 
 
@@ -60,6 +61,9 @@ typedef struct {
 
     ngx_str_t                 redis_url;     /* unix:<path> or redis://ip:port */
     ngx_str_t                 redis_password_file;
+
+    ngx_str_t                 secret_key;    /* file, or "off" */
+    mdvr_seal_ring_t         *seal;          /* never NULL */
 
     ngx_str_t                 bus_name;      /* empty: no bus configured */
     ngx_str_t                 bus_dir;

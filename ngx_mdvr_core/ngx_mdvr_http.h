@@ -97,4 +97,16 @@ ngx_int_t ngx_mdvr_auth_request(ngx_http_request_t *r, uint32_t scopes,
 extern ngx_module_t  ngx_http_mdvr_core_module;
 
 
+/*
+ * What /readyz asks of the storage.  `done` is called once, from the event loop,
+ * with 1 (there), 0 (away or full) or -1 (none is configured); the request lives
+ * until then.  NGX_OK: it will be called.  To be set from init_module.
+ */
+typedef void (*ngx_mdvr_storage_done_pt)(void *data, ngx_int_t good);
+typedef ngx_int_t (*ngx_mdvr_storage_pt)(ngx_http_request_t *r,
+    ngx_mdvr_storage_done_pt done, void *data);
+
+void ngx_mdvr_http_storage(ngx_mdvr_storage_pt check);
+
+
 #endif

@@ -5,6 +5,7 @@
 
 #include "ngx_mdvr_core/ngx_mdvr_keys.h"
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
+#include "ngx_mdvr_core/ngx_mdvr_seal.h"
 
 
 #define NGX_MDVR_KEYS          64
@@ -161,8 +162,9 @@ ngx_mdvr_keys_load(void)
 static void
 ngx_mdvr_keys_loaded(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
 {
+    u_char               plain[MDVR_SEAL_MAX];
     int64_t              expires;
-    ngx_int_t            octet;
+    char                 name[sizeof("signing_key/") + 16];
     ngx_str_t            kid, purpose, secret;
     ngx_uint_t           i, k, n, same;
     ngx_mdvr_key_t       keys[NGX_MDVR_KEYS];
@@ -198,9 +200,15 @@ ngx_mdvr_keys_loaded(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
             }
         }
 
-        if (k == NGX_MDVR_KEY_PURPOSES || kid.len != 16 || secret.len != 64
+        if (k == NGX_MDVR_KEY_PURPOSES || kid.len != 16
             || ngx_mdvr_pg_int(rows, i, 3, &expires) != NGX_OK)
         {
+            continue;
+        }
+
+        (void) ngx_sprintf((u_char *) name, "signing_key/%V%Z", &kid);
+
+        if (ngx_mdvr_unseal_hex(name, &secret, plain) != 32) {
             continue;
         }
 
@@ -208,10 +216,7 @@ ngx_mdvr_keys_loaded(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
         keys[n].expires_at = expires;
         ngx_memcpy(keys[n].kid, kid.data, 16);
 
-        for (k = 0; k < 32; k++) {
-            octet = ngx_hextoi(secret.data + 2 * k, 2);
-            keys[n].secret[k] = (u_char) octet;
-        }
+        ngx_memcpy(keys[n].secret, plain, 32);
 
         n++;
     }
@@ -223,6 +228,7 @@ ngx_mdvr_keys_loaded(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
     ngx_mdvr_nkeys = n;
 
     ngx_explicit_memzero(keys, sizeof(keys));
+    ngx_explicit_memzero(plain, sizeof(plain));
 
     if (!same) {
         ngx_mdvr_keys_gen++;
@@ -250,6 +256,10 @@ ngx_mdvr_keys_loaded(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
 
     ngx_add_timer(&ngx_mdvr_keys_event, n ? NGX_MDVR_KEYS_EVERY
                                           : NGX_MDVR_KEYS_RETRY);
+
+    if (ngx_mdvr_keys_role == NGX_MDVR_PG_API) {
+        ngx_mdvr_seal_all();
+    }
 
     if (ngx_mdvr_keys_told) {
         ngx_mdvr_keys_told(1);

@@ -17,6 +17,7 @@
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
 #include "ngx_mdvr_core/ngx_mdvr_trace.h"
+#include "ngx_mdvr_core/ngx_mdvr_seal.h"
 #include "ngx_mdvr_core/ngx_mdvr_registry.h"
 
 #include <sys/eventfd.h>
@@ -87,6 +88,13 @@ static ngx_command_t  ngx_mdvr_commands[] = {
     { ngx_string("mdvr_redis"),
       NGX_MAIN_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE12,
       ngx_mdvr_conf_redis,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("mdvr_secret_key"),
+      NGX_MAIN_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1,
+      ngx_mdvr_seal_conf,
       0,
       0,
       NULL },
@@ -351,6 +359,11 @@ ngx_mdvr_create_conf(ngx_cycle_t *cycle)
 
     conf->media_port = NGX_CONF_UNSET_UINT;
 
+    conf->seal = ngx_pcalloc(cycle->pool, sizeof(mdvr_seal_ring_t));
+    if (conf->seal == NULL) {
+        return NULL;
+    }
+
     return conf;
 }
 
@@ -379,6 +392,14 @@ ngx_mdvr_init_conf(ngx_cycle_t *cycle, void *data)
     {
         ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
                       "the \"mdvr_...\" directives need \"mdvr_zone\"");
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->pg[NGX_MDVR_PG_API].conninfo.len && conf->secret_key.len == 0) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "\"mdvr_postgres api\" needs \"mdvr_secret_key\": a file "
+                      "with 64 hexadecimal digits (openssl rand -hex 32), or "
+                      "\"off\"");
         return NGX_CONF_ERROR;
     }
 
@@ -546,6 +567,21 @@ ngx_mdvr_conf_postgres(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
 
     if (pg->conninfo.len) {
         return "is duplicate";
+    }
+
+    s.data = (u_char *) ngx_strstr(value[2].data, "password=");
+
+    if (s.data) {
+        s.data += sizeof("password=") - 1;
+        s.len = strcspn((char *) s.data, " ");
+
+        if (ngx_mdvr_is_example(&s)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "the password in \"%V %V\" is an example, or "
+                               "shorter than 8 characters", &value[0],
+                               &value[1]);
+            return NGX_CONF_ERROR;
+        }
     }
 
     pg->conninfo = value[2];

@@ -11,6 +11,7 @@
  */
 
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
+#include "ngx_mdvr_core/ngx_mdvr_seal.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 #include "ngx_mdvr_core/ngx_mdvr_tie.h"
 
@@ -172,6 +173,13 @@ ngx_mdvr_redis_read_password(ngx_conf_t *cf, ngx_str_t *path, ngx_str_t *word)
     }
 
     *ngx_cpymem(word->data, buf, n) = '\0';
+
+    if (ngx_mdvr_is_example(word)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the password in \"%V\" is an example, or shorter "
+                           "than 8 characters", path);
+        return NGX_CONF_ERROR;
+    }
 
     return NGX_CONF_OK;
 }

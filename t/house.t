@@ -8,7 +8,7 @@ use Test::More;
 use File::Find;
 
 my (%text, @c);
-for my $dir (grep { -d } qw(mdvr bus ngx_mdvr_core ngx_mdvr_stream ngx_mdvr_api ngx_mdvr_ws worker rtc sim ops)) {
+for my $dir (grep { -d } qw(mdvr bus seal ngx_mdvr_core ngx_mdvr_stream ngx_mdvr_api ngx_mdvr_ws worker rtc sim ops)) {
     find({ no_chdir => 1, wanted => sub {
         return unless -f && /\.(?:c|h|cc)$/;
         open my $fh, '<:raw', $_ or die "$_: $!";
@@ -33,16 +33,17 @@ my %may = (
     'mdvr/web'        => [ qr{^mdvr/(?:basics|web)/}, $foreign ],
     'mdvr/domain'     => [ qr{^mdvr/}, $foreign ],
     'bus'             => [ qr{^(?:mdvr|bus)/}, $foreign ],
-    'ngx_mdvr_core'   => [ qr{^(?:mdvr|bus|ngx_mdvr_core)/}, qr{^(?:libav|opencv|srtp|curl)} ],
-    'ngx_mdvr_stream' => [ qr{^(?:mdvr|bus|ngx_mdvr_core|ngx_mdvr_stream)/}, qr{^(?:libav|opencv|srtp|curl)} ],
-    'ngx_mdvr_api'    => [ qr{^(?:mdvr|bus|ngx_mdvr_core|ngx_mdvr_api)/}, qr{^(?:libav|opencv|srtp|curl)} ],
-    'ngx_mdvr_ws'     => [ qr{^(?:mdvr|bus|ngx_mdvr_core|ngx_mdvr_ws)/}, qr{^(?:libav|opencv|srtp|curl)} ],
-    'worker'          => [ qr{^(?:mdvr|bus|worker)/}, qr{^ngx_} ],
+    'seal'            => [ qr{^seal/}, qr{^(?:ngx_|nginx|libpq|hiredis|jwt|jansson|argon2|curl|libav|opencv|srtp)} ],
+    'ngx_mdvr_core'   => [ qr{^(?:mdvr|bus|seal|ngx_mdvr_core)/}, qr{^(?:libav|opencv|srtp|curl)} ],
+    'ngx_mdvr_stream' => [ qr{^(?:mdvr|bus|seal|ngx_mdvr_core|ngx_mdvr_stream)/}, qr{^(?:libav|opencv|srtp|curl)} ],
+    'ngx_mdvr_api'    => [ qr{^(?:mdvr|bus|seal|ngx_mdvr_core|ngx_mdvr_api)/}, qr{^(?:libav|opencv|srtp|curl)} ],
+    'ngx_mdvr_ws'     => [ qr{^(?:mdvr|bus|seal|ngx_mdvr_core|ngx_mdvr_ws)/}, qr{^(?:libav|opencv|srtp|curl)} ],
+    'worker'          => [ qr{^(?:mdvr|bus|seal|worker)/}, qr{^ngx_} ],
     'rtc'             => [ qr{^(?:mdvr|bus|rtc)/}, qr{^(?:ngx_|libav|opencv)} ],
     'sim'             => [ qr{^(?:mdvr|sim)/}, qr{^(?:ngx_|libpq|hiredis|libav|opencv)} ],
     'ops'             => [ qr{^(?:mdvr/basics|bus)/}, qr{^ngx_} ],
 );
-my $ours = qr{^(?:mdvr|bus|worker|rtc|sim|ops|ngx_mdvr_\w+)/};
+my $ours = qr{^(?:mdvr|bus|seal|worker|rtc|sim|ops|ngx_mdvr_\w+)/};
 
 my @bad;
 for my $file (@c) {

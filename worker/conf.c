@@ -181,6 +181,25 @@ wk_conf_s3(wk_conf_t *conf, bool *bad)
 }
 
 
+/* Without a file nothing sealed can be opened, and nothing is. */
+
+static bool
+wk_conf_seal(wk_conf_t *conf)
+{
+    const char  *file, *wrong;
+
+    file = wk_conf_text("MDVR_SECRET_KEY_FILE");
+    wrong = file ? mdvr_seal_read(&conf->seal, file) : NULL;
+
+    if (wrong) {
+        fprintf(stderr, "mdvr-worker: the file %s of MDVR_SECRET_KEY_FILE %s\n",
+                file, wrong);
+    }
+
+    return wrong == NULL;
+}
+
+
 bool
 wk_conf_read(wk_conf_t *conf)
 {
@@ -271,7 +290,7 @@ wk_conf_read(wk_conf_t *conf)
     conf->ai_threshold = wk_conf_number("MDVR_AI_THRESHOLD", 1, 100, 50,
                                         &bad);
 
-    if (!wk_conf_s3(conf, &bad)) {
+    if (!wk_conf_s3(conf, &bad) || !wk_conf_seal(conf)) {
         return false;
     }
 

@@ -39,10 +39,10 @@ wk_evidence_key(wk_db_t *db, char *kid, EVP_PKEY **key, uint8_t *public_key)
 {
     bool         ok;
     size_t       len;
-    uint8_t     *seed;
+    uint8_t     *sealed, seed[MDVR_SEAL_MAX];
     PGresult    *res;
     const char  *v[2];
-    char         hex[65];
+    char         hex[65], name[sizeof("signing_key/") + 64];
     unsigned     i;
 
     static const char  sql[] =
@@ -59,16 +59,20 @@ wk_evidence_key(wk_db_t *db, char *kid, EVP_PKEY **key, uint8_t *public_key)
         }
     }
 
-    seed = PQntuples(res) ? PQunescapeBytea(
-                                (uint8_t *) PQgetvalue(res, 0, 1), &len)
-                          : NULL;
+    sealed = PQntuples(res) ? PQunescapeBytea(
+                                  (uint8_t *) PQgetvalue(res, 0, 1), &len)
+                            : NULL;
     snprintf(kid, 65, "%s", PQntuples(res) ? PQgetvalue(res, 0, 0) : "");
+    snprintf(name, sizeof(name), "signing_key/%s", kid);
     PQclear(res);
 
-    *key = seed && len == 32
-           ? EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, 32)
-           : NULL;
-    PQfreemem(seed);
+    ok = sealed && len <= sizeof(seed)
+         && mdvr_unseal(&db->conf->seal, name, sealed, len, seed) == 32;
+    PQfreemem(sealed);
+
+    *key = ok ? EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, 32)
+              : NULL;
+    explicit_bzero(seed, sizeof(seed));
 
     len = 32;
     ok = *key && EVP_PKEY_get_raw_public_key(*key, public_key, &len) == 1;

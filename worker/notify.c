@@ -319,6 +319,7 @@ wk_notify_one(wk_task_t *t, CURL **curl, const char *id, char *why,
     d.webhook_id = wk_db_get(res, 0, col_hook);
     d.url = wk_db_get(res, 0, col_url);
     d.secret = wk_db_get(res, 0, col_secret);
+    d.seal = &t->db.conf->seal;
     d.platform = wk_db_get(res, 0, col_platform);
     d.token = wk_db_get(res, 0, col_token);
     d.app_id = wk_db_get(res, 0, col_app);

@@ -66,7 +66,8 @@ typedef struct {
     const char  *started_at;
     const char  *webhook_id;
     const char  *url;
-    const char  *secret;        /* in hexadecimal */
+    const char  *secret;        /* sealed, in hexadecimal */
+    const mdvr_seal_ring_t  *seal;
     const char  *created_at;
 
     long         code;          /* HTTP status that came, 0: none */

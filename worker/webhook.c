@@ -18,22 +18,30 @@
 #include "worker/notify.h"
 
 
+/* The key's bytes; 0: no key of ours opens it. */
+
 static size_t
-wk_webhook_key(uint8_t *key, size_t size, const char *hex)
+wk_webhook_key(uint8_t *key, const wk_delivery_t *d)
 {
-    size_t    n;
-    unsigned  byte;
+    size_t       n;
+    char         name[64];
+    uint8_t      sealed[MDVR_SEAL_MAX];
+    unsigned     byte;
+    const char  *hex;
 
-    for (n = 0; n < size && sscanf(hex + 2 * n, "%2x", &byte) == 1; n++) {
-        key[n] = (uint8_t) byte;
+    hex = d->secret;
 
-        if (hex[2 * n + 2] == '\0') {
-            n++;
-            break;
+    for (n = 0; n < sizeof(sealed) && hex[2 * n] && hex[2 * n + 1]; n++) {
+        if (sscanf(hex + 2 * n, "%2x", &byte) != 1) {
+            return 0;
         }
+
+        sealed[n] = (uint8_t) byte;
     }
 
-    return n;
+    snprintf(name, sizeof(name), "webhook/%s", d->webhook_id);
+
+    return mdvr_unseal(d->seal, name, sealed, n, key);
 }
 
 
@@ -44,7 +52,7 @@ wk_webhook_sign(const wk_delivery_t *d, const char *stamp, const char *body,
     bool      ok;
     char     *text;
     size_t    n, size;
-    uint8_t   key[64], md[32];
+    uint8_t   key[MDVR_SEAL_MAX], md[32];
 
     size = strlen(d->id) + strlen(stamp) + strlen(body) + 3;
     text = malloc(size);
@@ -54,9 +62,10 @@ wk_webhook_sign(const wk_delivery_t *d, const char *stamp, const char *body,
     }
 
     snprintf(text, size, "%s.%s.%s", d->id, stamp, body);
-    n = wk_webhook_key(key, sizeof(key), d->secret);
-    ok = HMAC(EVP_sha256(), key, (int) n, (uint8_t *) text, size - 1, md, NULL)
-         != NULL;
+    n = wk_webhook_key(key, d);
+    ok = n && HMAC(EVP_sha256(), key, (int) n, (uint8_t *) text, size - 1, md, NULL)
+              != NULL;
+    explicit_bzero(key, sizeof(key));
     free(text);
     wk_base64(out, md, sizeof(md), false);
 

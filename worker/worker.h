@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "seal/mdvr_seal.h"
+
 typedef struct {
     char         node[65];          /* MDVR_NODE */
     char         name[96];          /* "<node>-<pid>": the consumer */
@@ -31,6 +33,7 @@ typedef struct {
     const char  *s3_kms_key;        /* MDVR_S3_KMS_KEY, or NULL */
     uint64_t     s3_part;           /* MDVR_S3_PART_MB, in bytes */
     const char  *tmp;               /* MDVR_TMP */
+    mdvr_seal_ring_t  seal;         /* from MDVR_SECRET_KEY_FILE */
     const char  *ai;                /* MDVR_AI: all, none, or names */
     unsigned     ai_frames;         /* MDVR_AI_FRAMES of a clip */
     const char  *ai_driver;         /* MDVR_AI_DRIVER_CHANNELS, "" */

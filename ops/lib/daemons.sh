@@ -40,6 +40,7 @@ daemons_env() {
     export MDVR_NODE=$NODE MDVR_STATE_DIR=$STATE/state MDVR_BUS=$NODE MDVR_BUS_DIR=$BUS_DIR
     export MDVR_STORAGE=${MDVR_STORAGE:-file:$STATE/objects} MDVR_TMP=$STATE/tmp
     [ -z "${MDVR_OTLP_ENDPOINT:-}" ] || export MDVR_TRACE_SOCKET=$STATE/state/trace.sock
+    export MDVR_SECRET_KEY_FILE=$SECRETS/seal
     export MDVR_STORAGE_KEY_FILE=$SECRETS/storage TZ=UTC LC_ALL=C.UTF-8
 }
 

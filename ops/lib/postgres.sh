@@ -79,6 +79,15 @@ role_password() {
     printf '%s:%s' "$1" mdvr | openssl dgst -sha256 -hmac "$ADMIN_PASSWORD" -r | cut -d' ' -f1
 }
 
+# The key that seals secrets in the database: nodes of one database need the same.
+# When the administrator's password has changed the old key stays, below the new.
+seal_prepare() {
+    local key
+    key=$(role_password seal)
+    [ "$(head -n 1 "$SECRETS/seal" 2>/dev/null)" != "$key" ] || return 0
+    { echo "$key"; grep -vx "$key" "$SECRETS/seal" 2>/dev/null | head -n 7 || true; } | put_secret seal "$SVC_USER"
+}
+
 admin_sql() { psql -X -q -A -t -v ON_ERROR_STOP=1 -d "$DATABASE_URL" "$@"; }
 
 # Connection string of one of the application's roles, for libpq; name
@@ -104,6 +113,7 @@ database_prepare() {
             || PGPASSWORD=$ADMIN_PASSWORD createdb -h "$PGSOCK" -U mdvr_admin mdvr
     fi
     admin_sql -c 'select 1' >/dev/null || fail "the database does not answer"
+    seal_prepare
 
     say "bringing the database schema up to date"
     "$TOP/sql/migrate" "$DATABASE_URL" >"$RUN/migrate.log" 2>&1 8>&- \

@@ -17,7 +17,7 @@ is_deeply $r->{json}, { status => 'ok' }, '... ok';
 $r = get('/readyz');
 is $r->{status}, 200, '/readyz is good when everything is there';
 is_deeply $r->{json}, { status => 'ready', checks => { postgres_stream => 'ok', postgres_api => 'ok', redis => 'ok',
-    signing_keys => 'ok' } }, '... and says what it looked at';
+    storage => 'ok', signing_keys => 'ok' } }, '... and says what it looked at';
 is $http->request('POST', '/readyz', {})->{status}, 405, 'only GET and HEAD';
 like get('/healthz')->{headers}{'x-request-id'}, qr/^[0-9a-f]{8}-[0-9a-f]{4}-7/, 'an answer has a request id';
 is $http->request('GET', '/healthz', undef, 'x-request-id' => 'abc-1.2_3')->{headers}{'x-request-id'}, 'abc-1.2_3', '... the client\'s if it sent one';
@@ -76,6 +76,12 @@ like get('/metrics')->{body}, qr/^mdvr_redis_up 0$/m, 'mdvr_redis_up is 0';
 like get('/metrics')->{body}, qr/^mdvr_job_queue_depth\{kind="transcode"\} 0$/m, '... job numbers are there, zero';
 $t->store->redis_start;
 ok eventually(sub { get('/readyz')->{status} == 200 }, 10), '... and back';
+
+rename "$t->{dir}/objects", "$t->{dir}/objects.away" or die $!;
+ok eventually(sub { my $r = get('/readyz'); $r->{status} == 503 && $r->{json}{checks}{storage} eq 'away' }, 8), 'without the storage as well';
+is get('/readyz')->{json}{checks}{redis}, 'ok', '... and only that is away';
+rename "$t->{dir}/objects.away", "$t->{dir}/objects" or die $!;
+ok eventually(sub { get('/readyz')->{status} == 200 }, 8), '... and back';
 
 # a stopped PostgreSQL is not a slow one for ever
 

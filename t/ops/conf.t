@@ -10,7 +10,18 @@ make_path("$dir/log", "$dir/state");
 my $module = "$MDVR::Test::TOP/build/ngx_mdvr_module.so";
 plan(skip_all => 'the module is not built') unless -f $module;
 system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=x -keyout $dir/key.pem -out $dir/cert.pem 2>/dev/null");
-for my $name (qw(pgpass redis.password)) { open my $fh, ">", "$dir/$name" or die; print $fh "secret\n" }
+my $key = '9f3c1ab27e5d604811c0d92f7b3ea6558842fc0d17e96ba35c20714fde88b39a';
+
+# a file below /etc/mdvr
+sub put {
+    my ($name, $text, $mode) = @_;
+    open my $fh, '>', "$dir/$name" or die;
+    print $fh $text;
+    close $fh;
+    chmod $mode // 0600, "$dir/$name";
+}
+put($_, "kept in a file\n") for qw(pgpass redis.password);
+put('secret.key', "$key\n");
 
 # Checks a configuration; what nginx said.
 sub check {
@@ -60,6 +71,36 @@ for my $case (
     ok $text =~ s/\Q$from\E/$to/, "the sample has '$from'" or next;
     like check($text), $says, "refused: $to" . ($to ? '' : "without $from");
 }
+
+# ----------------------------------------- secrets: missing, empty, examples
+
+(my $no_key = $good) =~ s/^mdvr_secret_key .*;$//m;
+like check($no_key), qr/"mdvr_postgres api" needs "mdvr_secret_key"/, 'without a key it does not start';
+is check($good =~ s/(mdvr_secret_key) .*;/$1 off;/r), '', '... unless that is said';
+for my $case (
+    [ '', 0600, qr/secret\.key" of "mdvr_secret_key" is empty/ ],
+    [ "changeme\n", 0600, qr/has a line that is not 64 hexadecimal digits/ ],
+    [ '0123456789abcdef' x 4, 0600, qr/holds an example, not a random key/ ],
+    [ '0' x 64, 0600, qr/holds an example, not a random key/ ],
+    [ "$key\n", 0644, qr/can be read by everybody/ ],
+) {
+    put('secret.key', @$case[0, 1]);
+    like check($good), $case->[2], "a key file is refused: $case->[2]";
+}
+unlink "$dir/secret.key";
+like check($good), qr/does not exist/, '... and none';
+put('secret.key', "# made today\n$key\n", 0640);
+is check($good), '', 'a group may read it';
+
+my $full = sample('full.conf');
+for my $word ('', 'changeme', 'Password', 'secret', 'abc', 'foobared') {
+    put('redis.password', "$word\n");
+    like check($full), $word ? qr/is an example, or shorter than 8 characters/ : qr/does not hold a password/, "Redis's password '$word' is refused";
+}
+put('redis.password', "kept in a file\n");
+is check($full), '', 'a good one is not';
+like check($good =~ s/user=mdvr_api passfile=\S+"/user=mdvr_api password=changeme"/r),
+    qr/the password in "mdvr_postgres api" is an example/, "PostgreSQL's as well";
 
 File::Path::remove_tree($dir) if Test::More->builder->is_passing;
 done_testing;

@@ -57,7 +57,7 @@ sub write_conf {
     my %o = (
         workers => 1, main => '', stream => '', signaling => '', media => '', http => '', server => '',
         api => '', live => '', ws => '', zone => '16m', bus => 'streams=64 ring=4m', pool => 2,
-        prepare => 'on', level => 'info', connections => 4096, %{ $self->{opt} }, %more,
+        prepare => 'on', secret_key => 'off', level => 'info', connections => 4096, %{ $self->{opt} }, %more,
     );
     $self->{opt} = { %{ $self->{opt} }, %more };
     my $s = $self->{t}{store};
@@ -86,6 +86,7 @@ thread_pool mdvr_hash threads=2 max_queue=16;
 mdvr_node $self->{name} @{[ $self->url ]};
 mdvr_zone $o{zone};
 mdvr_state_dir $dir/state;
+mdvr_secret_key $o{secret_key};
 $pg
 mdvr_redis unix:$s->{redis_socket} password_file=$s->{redis_password_file};
 mdvr_bus $self->{bus} $o{bus};
