@@ -2,7 +2,8 @@
 /*
  * POST /devices/{id}/video/start, step by step (docs/internals.md):
  *
- *   device   the row under row security, its channels, the plan's live minutes
+ *   device   the row under row security, its channels, the plan's live minutes,
+ *            what a recorder does not do beside filming (`force` lets it give way)
  *   slot     the session on this node's bus is shared when there is one
  *   claim    mdvr:live:{device:channel:stream} names the node where the stream
  *            arrives; when another node has it, the token names that node
@@ -50,6 +51,8 @@ typedef struct {
 
 static void ngx_http_mdvr_api_video_device(ngx_http_mdvr_api_ctx_t *ctx,
     const ngx_mdvr_pg_rows_t *rows);
+static void ngx_http_mdvr_api_video_busy(ngx_http_mdvr_api_video_t *v,
+    const ngx_str_t *what);
 static void ngx_http_mdvr_api_video_claim(ngx_http_mdvr_api_video_t *v);
 static void ngx_http_mdvr_api_video_claimed(void *data,
     const redisReply *reply, mdvr_rc_t rc);
@@ -134,7 +137,13 @@ ngx_http_mdvr_api_video_start(ngx_http_mdvr_api_ctx_t *ctx)
 
     ngx_http_mdvr_api_query(ctx,
         "select d.serial, d.channels, d.enabled, mdvr.quota_live(),"
-        " mdvr.device_upgrading(d.id)::int"
+        " mdvr.device_upgrading(d.id)::int,"
+        /* the protocol's table: filming ends these, unlike evidence, which is
+           fetched by itself and goes on later */
+        " (select string_agg(distinct case l.origin when 'playback' then"
+        "    'playback of ' else 'download of ' end || l.path, ', ')"
+        "   from mdvr.download l where l.device_id = d.id"
+        "   and l.status = 'running' and l.origin in ('user', 'playback'))"
         " from mdvr.device d where d.id = $1::uuid and d.deleted_at is null",
         "id", NULL, ngx_http_mdvr_api_video_device);
 }
@@ -204,7 +213,31 @@ ngx_http_mdvr_api_video_device(ngx_http_mdvr_api_ctx_t *ctx,
         return;
     }
 
+    s = ngx_mdvr_pg_value(rows, 0, 5);
+
+    if (s.len && !json_is_true(json_object_get(ctx->body, "force"))) {
+        ngx_http_mdvr_api_video_busy(v, &s);
+        return;
+    }
+
     ngx_http_mdvr_api_video_claim(v);
+}
+
+
+static void
+ngx_http_mdvr_api_video_busy(ngx_http_mdvr_api_video_t *v,
+    const ngx_str_t *what)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(v->ctx->request->pool, what->len + 64);
+
+    if (p) {
+        ngx_sprintf(p, "%V is in the way%Z", what);
+    }
+
+    ngx_http_mdvr_api_problem(v->ctx, NGX_HTTP_CONFLICT, "device_busy",
+                              p ? (char *) p : NULL, 0);
 }
 
 
@@ -694,8 +727,11 @@ ngx_http_mdvr_api_video_stopped(ngx_http_mdvr_api_ctx_t *ctx,
         && mdvr_bus_info(bus, ref, &info) == MDVR_OK
         && ngx_mdvr_bus_end(ref, MDVR_BUS_END_STOPPED,
                             ctx->request->connection->log)
-           == MDVR_OK)
+           == MDVR_OK
+        && !info.connected)
     {
+        /* otherwise who holds the media connection tells the device */
+
         ngx_mdvr_bus_stop_device(&info);
     }
 
