@@ -1,6 +1,6 @@
 /*
  * Builds the console: src/app.ts and src/app.css become dist/app.js and dist/app.css, the files of static/ are
- * copied beside them.  hls.js is a chunk of its own, fetched only when a player falls back to it.
+ * copied beside them; talk_worklet.js runs on the audio thread.  hls.js is a chunk of its own, fetched only when a player falls back to it.
  *
  *   node build.mjs            build for production
  *   node build.mjs --watch    keep rebuilding, with source maps
@@ -43,7 +43,8 @@ if (mode === '--test') {
 const out = join(here, 'dist');
 
 const options = {
-    entryPoints: [join(here, 'src', 'app.ts'), join(here, 'src', 'app.css')],
+    entryPoints: [join(here, 'src', 'app.ts'), join(here, 'src', 'app.css'),
+        join(here, 'src', 'talk_worklet.ts')],
     entryNames: '[name]',
     chunkNames: '[name]-[hash]',
     bundle: true,

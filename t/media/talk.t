@@ -6,7 +6,7 @@ use MDVR::Clip;
 use MDVR::WebSocket;
 
 my $t = MDVR::Test->new;
-my $n = $t->nginx(workers => 2, api => 'mdvr_login_rate 0; mdvr_api_rate 0;', media => 'mdvr_media_unseen_stop 3s;');
+my $n = $t->nginx(workers => 2, api => 'mdvr_login_rate 0; mdvr_api_rate 0;', media => 'mdvr_media_talk_idle 700ms;');
 my $id = $t->add_device('00007');
 my $api = $t->admin;
 my $start = "/api/v1/devices/$id/talk/start";
@@ -71,6 +71,15 @@ is $api->post("/devices/$id/talk/start", { channel => 2 })->{status}, 422, 'a ta
 my $dev = $t->device('00007');
 $dev->register;
 
+# one that agrees and never connects: nobody knows that before 20 s, so it begins now
+my $never = $t->add_device('00009');
+my $lazy = $t->device('00009');
+$lazy->register;
+my $calling = $api->begin('POST', "/api/v1/devices/$never/talk/start", {});
+$lazy->answer($lazy->expect('C550'), 1, '', '');
+$calling = $calling->end;
+is "$calling->{status} $calling->{json}{status}", '200 starting', 'a device that agrees';
+
 # ------------------------------------------------------------- both ways, G.711
 
 {
@@ -130,7 +139,7 @@ $dev->register;
     is "$busy->{status} $busy->{json}{code}", '409 device_busy', 'a second talker is refused';
     like $busy->{json}{detail}, qr/has the device's voice channel since 20/, '... and told who is in the way';
     is $api->post("/devices/$id/talk/start", {})->{json}{session_id}, $r->{json}{session_id}, 'one\'s own talk is shared';
-    is scalar(grep { $_->{kind} eq 'talk' && $_->{channel} == 0 } @{ $api->get('/video/sessions')->{json}{items} }), 1, 'it is listed';
+    is scalar(grep { $_->{kind} eq 'talk' && $_->{channel} == 0 && $_->{device_id} eq $id } @{ $api->get('/video/sessions')->{json}{items} }), 1, 'it is listed';
     ok !$dev->expect('C550', 0.2), '... and the device is not asked again';
 
     # force takes over
@@ -151,7 +160,7 @@ $dev->register;
     $dev->answer($stop, 2, '', '');
     is $ws2->closed(3) . " $ws2->{close_reason}", '1000 stopped', 'the operator\'s socket is closed';
     $m2->close;
-    is scalar(grep { $_->{action} =~ /^talk/ } @{ $api->get('/audit?action=talk.start')->{json}{items} }), 3, 'each start is audited';
+    is scalar(grep { $_->{action} =~ /^talk/ } @{ $api->get('/audit?action=talk.start')->{json}{items} }), 4, 'each start is audited';
 }
 
 # ------------------------------------------------ the old layout, other codings
@@ -232,7 +241,7 @@ for my $case ([ 1, 200, 4 ], [ 7, 160, 4 ], [ 2, 164, 3 ], [ 11, 320, 2 ]) {
     $r = $r->end;
     is "$r->{status} $r->{json}{code}", '409 device_refused', 'the device refuses: 409';
     like $r->{json}{detail}, qr/the driver said no/, '... in its own words';
-    ok eventually(sub { $t->value('select count(*) from mdvr.video_session where ended_at is null') == 0 }), '... and its channel is free';
+    ok eventually(sub { $t->value('select count(*) from mdvr.video_session where ended_at is null and device_id = ?', $id) == 0 }), '... and its channel is free';
 }
 
 {
@@ -308,6 +317,11 @@ for my $case ([ 1, 200, 4 ], [ 7, 160, 4 ], [ 2, 164, 3 ], [ 11, 320, 2 ]) {
     is $api->post("/devices/$id/talk/stop", {})->{status}, 204, 'stopping twice is no error';
 }
 
+ok eventually(sub { $t->value("select end_reason from mdvr.video_session where id = ?", $calling->{json}{session_id}) }, 15),
+    'the one that agreed and never connected';
+is $t->http->request('GET', $calling->{json}{urls}{ws})->{json}{code}, 'no_media', '... is given up, and the operator told why';
+is join(',', @{ ($lazy->expect('C550', 2) // { body => [] })->{body} }[1]), 0, '... and the device';
+
 is $t->http(token => $t->user(role => 'client_user')->{token} // '')->request('POST', $start, {})->{status}, 401, 'without a token nobody talks';
 my $client = $t->login($t->user(role => 'client_user'));
 is $client->post("/devices/$id/talk/start", {})->{status}, 403, 'who may only watch may not talk';
@@ -318,5 +332,5 @@ like $metrics, qr/mdvr_talk_frames_out_total \d*[1-9]/, 'and to devices';
 like $metrics, qr/mdvr_talk_ends_total\{reason="hung_up"\} 1/, 'ends by their reasons';
 like $metrics, qr/mdvr_refusals_total\{reason="$_"\} \d/, "refused: $_" for qw(talk_codec talk_busy talk_flood);
 
-$dev->close;
+$_->close for $dev, $lazy;
 $t->done;

@@ -14,6 +14,7 @@ import type { Vehicle } from './fleet';
 import { ago, compass, coordinate, nothing, speed, words } from './format';
 import { VehicleList } from './list';
 import { FleetMap } from './map';
+import { TalkBar } from './talk';
 import type { Page, Position } from './types';
 import { Wall } from './wall';
 
@@ -249,12 +250,14 @@ class VehiclePanel {
     private readonly cameras = h('div', { class: 'cameras', role: 'group', 'aria-label': 'Cameras' });
     private readonly details = h('a', { class: 'button', 'data-testid': 'details' }, 'Details');
     private readonly values = new Map<string, HTMLElement>();
+    private readonly talk: TalkBar | null;
     private readonly timer: number;
 
     constructor(private readonly c: Context, private readonly wall: Wall) {
         this.has_details = has('GET', '/devices/{}/status');
+        this.talk = c.api.can('device:control') && has('POST', '/devices/{}/talk/start') ? new TalkBar(c.api) : null;
         this.el.append(h('div', { class: 'panel-head' }, h('div', {}, this.title, this.sub), this.details),
-            this.cameras, this.facts);
+            this.cameras, this.talk?.el ?? '', this.facts);
 
         for (const name of ['Speed', 'Heading', 'Ignition', 'Satellites', 'Position', 'Report']) {
             const dd = h('dd', {});
@@ -266,10 +269,12 @@ class VehiclePanel {
 
     close(): void {
         clearInterval(this.timer);
+        this.talk?.close();
     }
 
     show(v: Vehicle | null): void {
         this.vehicle = v;
+        this.talk?.show(v);
         this.el.hidden = v === null;
         this.details.hidden = !this.has_details;
 
@@ -308,6 +313,7 @@ class VehiclePanel {
         put('Position', v.lat !== null && v.lon !== null ? coordinate(v.lat, v.lon) : nothing);
         put('Report', p ? `${ago(p.at, Date.now())}${ago(p.at, Date.now()) === 'now' ? '' : ' ago'}` : nothing);
 
+        this.talk?.draw();
         for (const b of this.cameras.querySelectorAll('button')) {
             set_attr(b, 'aria-pressed', String(this.wall.is_open(v.id, Number(b.dataset.channel))));
             b.disabled = !v.online && !this.wall.is_open(v.id, Number(b.dataset.channel));

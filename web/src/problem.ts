@@ -29,7 +29,6 @@ export class Problem extends Error {
 
 const by_code: Record<string, string> = {
     device_offline: 'The vehicle is offline.',
-    device_busy: 'The recorder is busy with another transfer.',
     invalid_credentials: 'The e-mail address or the password is wrong.',
     token_expired: 'The session has expired.',
 };
@@ -45,6 +44,10 @@ export function sentence(status: number, body: ProblemBody, retry_after_s: numbe
 
     const known = body.code ? by_code[body.code] : undefined;
     let text = known ?? body.detail ?? body.title ?? '';
+
+    if (text && !known) {
+        text = text.charAt(0).toUpperCase() + text.slice(1);
+    }
 
     if (!text) {
         if (status === 503) {

@@ -26,6 +26,7 @@ const ends: Record<string, { kind: Failure; text: string }> = {
     disconnected: { kind: 'ended', text: 'The recorder closed its video connection.' },
     malformed: { kind: 'ended', text: 'The recorder sent video that could not be read.' },
     unsupported: { kind: 'unsupported', text: 'This camera\'s video format is not supported.' },
+    hung_up: { kind: 'ended', text: 'The person in the vehicle hung up.' },
     replaced: { kind: 'ended', text: 'Another session took this stream\'s place.' },
     complete: { kind: 'ended', text: 'The end of the recording.' },
     failed: { kind: 'ended', text: 'The stream could not be started.' },

@@ -224,3 +224,15 @@ export interface Geofence {
     radius_m: number | null;
     active: boolean;
 }
+
+/* The answer of POST /devices/{id}/talk/start. */
+export interface TalkSession {
+    session_id: string;
+    device_id: string;
+    mode: 'talk' | 'listen';
+    duplex: 'full' | 'half';
+    status: 'starting' | 'live';
+    token: string;
+    expires_at: string;
+    urls: { ws: string; whep: string };
+}
