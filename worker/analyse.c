@@ -5,6 +5,7 @@
  * findings, which it replaces as a whole: it may be repeated, it may fail.
  */
 
+#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -240,6 +241,10 @@ wk_analyse(wk_task_t *t)
     wk_analyse_t        a;
     wk_samples_t        samples;
     static wk_look_t    look;
+
+    if (nice(5) == -1) {
+        errno = 0;                      /* evidence goes first */
+    }
 
     memset(&a, 0, sizeof(a));
     memset(&look, 0, sizeof(look));

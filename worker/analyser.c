@@ -1,10 +1,14 @@
 /* The table of analysers, and what they share. */
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "worker/analyser.h"
 #include "worker/vision.h"
+
+#define WK_ANALYSERS_MAX  8
 
 const wk_analyser_t  wk_analysers[] = {
     { "camera",   "1",   true,  wk_camera,   "camera_black camera_covered "
@@ -42,39 +46,99 @@ wk_analyser_wanted(const wk_conf_t *conf, const char *name)
 }
 
 
+/* One analyser, alone with its findings; in a thread or not. */
+
+typedef struct {
+    const wk_analyser_t  *a;
+    wk_look_t             look;
+    bool                  ok;
+    bool                  threaded;
+    pthread_t             thread;
+} wk_looker_t;
+
+
+static void *
+wk_look_run(void *data)
+{
+    wk_looker_t  *l = data;
+
+    l->ok = l->a->run(&l->look);
+
+    return NULL;
+}
+
+
+static void
+wk_look_collect(wk_look_t *look, const wk_looker_t *l)
+{
+    unsigned  i;
+
+    for (i = 0; i < l->look.n && look->n < WK_FINDINGS_MAX; i++) {
+        look->found[look->n++] = l->look.found[i];
+    }
+}
+
+
+/*
+ * The first one runs alone, because the others look at what it says of the
+ * samples; they share nothing but the samples and run side by side when there
+ * is more than one core.
+ */
+
 bool
 wk_look(wk_look_t *look)
 {
-    bool                  ok;
-    char                  first[300];
+    bool                  ok, many;
+    unsigned              i, n;
+    wk_looker_t          *l;
     const wk_analyser_t  *a;
+    static wk_looker_t    lookers[WK_ANALYSERS_MAX];
 
+    n = 0;
     ok = true;
-    first[0] = '\0';
+    many = sysconf(_SC_NPROCESSORS_ONLN) > 1;
+    look->error[0] = '\0';
 
-    for (a = wk_analysers; a->name; a++) {
+    for (a = wk_analysers; a->name && n < WK_ANALYSERS_MAX; a++) {
         if (!wk_analyser_wanted(look->conf, a->name)
             || (look->samples->n == 1 && !a->still))
         {
             continue;
         }
 
-        snprintf(look->model, sizeof(look->model), "%s", a->name);
-        snprintf(look->version, sizeof(look->version), "%s",
+        l = &lookers[n++];
+        memset(l, 0, sizeof(*l));
+        l->a = a;
+        l->look.conf = look->conf;
+        l->look.samples = look->samples;
+        l->look.channel = look->channel;
+        snprintf(l->look.model, sizeof(l->look.model), "%s", a->name);
+        snprintf(l->look.version, sizeof(l->look.version), "%s",
                  a->version ? a->version : wk_vision_version());
-        look->error[0] = '\0';
 
-        if (!a->run(look)) {
-            ok = false;
+        l->threaded = many && a != wk_analysers
+                      && pthread_create(&l->thread, NULL, wk_look_run, l) == 0;
 
-            if (first[0] == '\0') {
-                snprintf(first, sizeof(first), "%s: %.250s", a->name,
-                         look->error);
-            }
+        if (!l->threaded) {
+            wk_look_run(l);
         }
     }
 
-    snprintf(look->error, sizeof(look->error), "%s", first);
+    for (i = 0; i < n; i++) {
+        l = &lookers[i];
+
+        if (l->threaded) {
+            pthread_join(l->thread, NULL);
+        }
+
+        wk_look_collect(look, l);
+
+        if (!l->ok && ok) {
+            ok = false;
+            snprintf(look->error, sizeof(look->error), "%s: %.250s",
+                     l->a->name, l->look.error);
+        }
+    }
 
     return ok;
 }

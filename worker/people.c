@@ -17,12 +17,14 @@
 
 #define WK_BOXES         16
 #define WK_PEOPLE_EVERY  2              /* samples: HOG costs most */
+#define WK_PEOPLE_MANY   20             /* of more samples, one more is left out */
 #define WK_PEOPLE_SCORE  0.6
 #define WK_FACE_PART     0.11           /* of the height of the picture */
 #define WK_FACE_EYES     60             /* pixels; smaller ones hide eyes */
 #define WK_ABSENT_S      3.0
 #define WK_CLOSED_S      1.9
 #define WK_STEADY        3              /* samples with a face */
+#define WK_EMPTY         3              /* without one: then every third */
 
 
 bool
@@ -32,16 +34,17 @@ wk_people(wk_look_t *look)
     bool           ok;
     float         *box;
     double        *score, c;
-    unsigned       i;
+    unsigned       i, every;
     wk_box_t       found[WK_BOXES];
     wk_samples_t  *s;
 
     s = look->samples;
+    every = WK_PEOPLE_EVERY + (s->n > WK_PEOPLE_MANY);
     score = calloc(s->n, sizeof(*score));
     box = calloc(s->n, 4 * sizeof(*box));
     ok = score && box;
 
-    for (i = 0; ok && i < s->n; i += WK_PEOPLE_EVERY) {
+    for (i = 0; ok && i < s->n; i += every) {
         if (s->list[i].unfit) {
             continue;
         }
@@ -64,7 +67,7 @@ wk_people(wk_look_t *look)
     }
 
     if (ok) {
-        wk_episodes(look, "person", score, box, 1, 2 * WK_PEOPLE_EVERY);
+        wk_episodes(look, "person", score, box, 1, 2 * every);
     }
 
     free(score);
@@ -192,7 +195,7 @@ wk_driver(wk_look_t *look)
 {
     int            k, n, *eyes;
     bool           ok;
-    unsigned       i;
+    unsigned       i, empty;
     wk_box_t      *face, found[WK_BOXES];
     const char    *folder;
     wk_samples_t  *s;
@@ -202,9 +205,10 @@ wk_driver(wk_look_t *look)
     face = calloc(s->n, sizeof(*face));
     eyes = calloc(s->n, sizeof(*eyes));
     ok = face && eyes;
+    empty = 0;
 
     for (i = 0; ok && i < s->n; i++) {
-        if (s->list[i].unfit) {
+        if (s->list[i].unfit || (empty >= WK_EMPTY && i % 3)) {
             continue;
         }
 
@@ -219,6 +223,8 @@ wk_driver(wk_look_t *look)
                 face[i] = found[k];
             }
         }
+
+        empty = face[i].w > 0 ? 0 : empty + 1;
 
         if (ok && face[i].w > 0) {
             eyes[i] = wk_vision_eyes(folder, s->list[i].grey, s->w, s->h,

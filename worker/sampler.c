@@ -11,6 +11,7 @@
 
 #define WK_SAMPLE_STEP_S   0.5
 #define WK_SAMPLE_WHOLE_S  60.0
+#define WK_SAMPLE_THREADS  2
 #define WK_SAMPLE_PACKETS  2000         /* looked at for one picture */
 
 typedef struct {
@@ -59,7 +60,7 @@ wk_reader_open(wk_reader_t *r, const char *file)
            && (r->st = r->fmt->streams[index],
                codec = avcodec_find_decoder(r->st->codecpar->codec_id))
            && (r->dec = avcodec_alloc_context3(codec)) != NULL
-           && (r->dec->thread_count = 1)
+           && (r->dec->thread_count = WK_SAMPLE_THREADS)
            && avcodec_parameters_to_context(r->dec, r->st->codecpar) >= 0
            && avcodec_open2(r->dec, codec, NULL) >= 0;
 }

@@ -72,7 +72,7 @@ is_deeply [ @{$d}{qw(status media_id received_bytes)} ], [ 'complete', $id, leng
 is $t->value("select count(*) from mdvr.event where topic = 'media'"), 1, 'one event tells it';
 like $t->value("select message::text from mdvr.event where topic = 'media'"), qr/"status" : "ready"/, 'it is ready';
 ok eventually { !-e "$state/staged/$id.bin" }, 'the staged file is gone';
-is scalar(() = glob "$dir/tmp/*"), 0, 'nothing is left in the temporary directory';
+ok eventually(sub { !(() = glob "$dir/tmp/*") }, 30), 'nothing is left in the temporary directory';
 is $t->redis('XLEN', 'mdvr:job:{ingest@n1}') + $t->redis('XLEN', 'mdvr:job:{transcode}'), 0, 'nor in the queues';
 
 # Every other form.
