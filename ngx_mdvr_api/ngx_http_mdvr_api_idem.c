@@ -6,8 +6,8 @@
  *       "P:<sha256>"                   under way, for a minute at most
  *       "D:<sha256>:<status>:<body>"   the first answer, for 24 h
  *
- * The digest covers method, path and body: a key that comes back with another
- * request is refused.  Only answers of success are kept, so that "device
+ * The digest covers method, path, parameters and body (of an uploaded file its
+ * length): a key that comes back with another request is refused.  Only answers of success are kept, so that "device
  * offline" can be tried again.  Routes whose answers carry short-lived tokens
  * get the first answer in ctx->replay and make new ones.
  */
@@ -74,7 +74,8 @@ ngx_http_mdvr_api_idem_begin(ngx_http_mdvr_api_ctx_t *ctx)
         return;
     }
 
-    len = r->method_name.len + r->uri.len + ctx->text.len + 2;
+    len = r->method_name.len + r->uri.len + r->args.len + ctx->text.len
+          + NGX_OFF_T_LEN + 4;
 
     p = ngx_pnalloc(r->pool, len + 512);
     if (p == NULL) {
@@ -84,8 +85,14 @@ ngx_http_mdvr_api_idem_begin(ngx_http_mdvr_api_ctx_t *ctx)
     }
 
     text.data = p;
-    text.len = ngx_sprintf(p, "%V %V\n%V", &r->method_name, &r->uri,
-                           &ctx->text) - p;
+    p = ngx_sprintf(p, "%V %V", &r->method_name, &r->uri);
+
+    if (ctx->route->flags & API_RAW_BODY) {
+        p = ngx_sprintf(p, "?%V %O", &r->args, r->headers_in.content_length_n);
+    }
+
+    text.len = ngx_sprintf(p, "\n%V", &ctx->text) - text.data;
+    p = text.data;
 
     ctx->idem_digest = ngx_http_mdvr_api_sha256(r->pool, &text);
 
@@ -220,6 +227,12 @@ ngx_http_mdvr_api_idem_found(void *data, const redisReply *reply,
     p += 4;
 
     (void) ngx_mdvr_http_header(ctx->request, "Idempotency-Replayed", &yes);
+
+    if ((ctx->route->flags & API_RAW_BODY)
+        && ngx_http_discard_request_body(ctx->request) != NGX_OK)
+    {
+        ctx->request->keepalive = 0;
+    }
 
     if (ctx->route->flags & API_RENEWED) {
 

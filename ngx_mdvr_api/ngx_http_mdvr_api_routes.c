@@ -309,7 +309,7 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
       .params = "?limit,?cursor" },
 
     { POST, "/firmware", MDVR_SCOPE_DEVICE_CONTROL,
-      API_RAW_BODY|API_CREATED,
+      API_RAW_BODY|API_CREATED|API_IDEMPOTENT,
       "Upload firmware: the body is the file, name and version are parameters",
       .query = "name,version,device_type", .answer = &api_firmware,
       .handler = ngx_http_mdvr_api_firmware_post },
@@ -451,7 +451,7 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
       .then = api_sql_webhook_get },
 
     { POST, "/webhooks/{id}/test", MDVR_SCOPE_USER_MANAGE,
-      API_BODY_OPT|API_ACCEPTED, "Send a test event to a webhook",
+      API_BODY_OPT|API_ACCEPTED|API_IDEMPOTENT, "Send a test event to a webhook",
       .body = &api_empty, .answer = &api_webhook_test,
       .sql = api_sql_webhook_test, .params = "id" },
 

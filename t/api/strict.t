@@ -196,6 +196,33 @@ is "$r->{status} $r->{json}{code}", '409 quota_exceeded', 'the plan limits devic
 $r = $api->post('/users', { email => 'x@example.test', role => 'technician', password => 'correct horse' });
 is "$r->{status} $r->{json}{code}", '409 quota_exceeded', '... and users';
 
+$t->sql("update mdvr.plan set max_devices = null, max_storage_bytes = 100, max_live_minutes = 0 where tenant_id = '$tenant'");
+$r = $api->post("/devices/$id/video/start", { channel => 1 });
+is "$r->{status} $r->{json}{code}", '409 quota_exceeded', '... live minutes';
+like $r->{json}{detail}, qr/0 live minutes a month/, '... in words';
+$t->sql("insert into mdvr.media (tenant_id, device_id, kind, source, status, at, original_key, stored_bytes) values ('$tenant', '$id', 'mp4', 'download', 'processing', now(), 'a', 100)");
+my $on = $t->add_device('on1');
+my $dev = $t->device('on1')->register;
+ok eventually(sub { $t->value('select online from mdvr.device_state where device_id = ?', $on) }), 'a device is there';
+$r = $api->post("/devices/$on/recordings/download", { path => '/a.h264' });
+is "$r->{status} $r->{json}{code}", '409 quota_exceeded', '... and storage';
+like $r->{json}{detail}, qr/100 bytes of storage/, '... in words';
+is $api->post("/devices/$id/snapshot", { channel => 1 })->{json}{code}, 'quota_exceeded', '... pictures too';
+is $api->get('/usage')->{json}{storage_bytes}, 100, 'and usage says so';
+
+# -------------------------------------------------------- an upload, twice with one key
+
+my %key = ('idempotency-key' => 'up-1', 'content-type' => 'application/octet-stream');
+my $up = sub { $api->clone->request('POST', "/api/v1/firmware?version=1&name=$_[0]", $_[1], %key) };
+my $first = $up->('a.bin', 'x' x 5000);
+is $first->{status}, 201, 'a file is uploaded';
+my $second = $up->('a.bin', 'x' x 5000);
+is "$second->{status} $second->{json}{id}", "201 $first->{json}{id}", '... once, with one key';
+is $second->{headers}{'idempotency-replayed'}, 'true', '... which is said';
+is $up->('b.bin', 'x' x 5000)->{json}{code}, 'idempotency_key_reused', '... not another one';
+is $up->('a.bin', 'x' x 5001)->{json}{code}, 'idempotency_key_reused', '... nor a longer one';
+is $t->value('select count(*) from mdvr.firmware'), 1, 'there is one';
+
 # ------------------------------------------------------------- secrets, slow clients
 
 my $log = slurp("$n->{dir}/access.log") . slurp($n->{error_log});
