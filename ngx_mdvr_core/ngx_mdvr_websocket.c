@@ -15,13 +15,10 @@
  * keeps for one: after the 101 it lives on the bare connection.
  */
 
-#include "ngx_mdvr_core/ngx_mdvr_websocket.h"
+#include "ngx_mdvr_core/ngx_mdvr_websocket_parts.h"
 #include "ngx_mdvr_core/ngx_mdvr_http.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 
-#include "mdvr/web/ws.h"
-
-#include <ngx_sha1.h>
 
 
 #define NGX_MDVR_WS_SCRATCH   65536
@@ -32,17 +29,6 @@
 #define NGX_MDVR_WS_QUEUE     4         /* first size, a power of two */
 #define NGX_MDVR_WS_ROUND     8
 #define NGX_MDVR_WS_OVERHEAD  32        /* a queued payload counts so much more */
-
-
-struct ngx_mdvr_ws_payload_s {
-    ngx_uint_t                refs;
-    size_t                    head;          /* bytes before the borrowed ones */
-    size_t                    len;           /* of `bytes` */
-    u_char                   *bytes;         /* behind the header, or borrowed */
-    void                    (*release)(void *arg);
-    void                     *arg;
-    u_char                    header[MDVR_WS_HEADER_MAX];
-};
 
 
 /* the lowest bit of the pointer: droppable */
@@ -86,6 +72,7 @@ struct ngx_mdvr_ws_s {
     unsigned                      close_seen:1;
     unsigned                      broken:1;  /* nothing more can be read */
     unsigned                      detach:1;
+    unsigned                      deflate:1; /* was agreed on */
 
     ngx_queue_t                   gather;    /* sockets that wait to write */
     ngx_connection_t             *c;
@@ -104,8 +91,6 @@ struct ngx_mdvr_ws_s {
 };
 
 
-static ngx_int_t ngx_mdvr_ws_handshake(ngx_http_request_t *r,
-    const ngx_mdvr_ws_conf_t *conf, ngx_mdvr_ws_payload_t **answer);
 static void ngx_mdvr_ws_cleanup(void *data);
 static void ngx_mdvr_ws_read(ngx_http_request_t *r);
 static void ngx_mdvr_ws_write(ngx_http_request_t *r);
@@ -115,6 +100,8 @@ static void ngx_mdvr_ws_output(ngx_mdvr_ws_t *ws);
 static void ngx_mdvr_ws_receive(ngx_mdvr_ws_t *ws);
 static void ngx_mdvr_ws_input(ngx_mdvr_ws_t *ws, u_char *p, size_t len);
 static void ngx_mdvr_ws_piece(ngx_mdvr_ws_t *ws, const mdvr_ws_event_t *ev);
+static void ngx_mdvr_ws_unpack(ngx_mdvr_ws_t *ws, ngx_uint_t opcode,
+    ngx_str_t *packed);
 static void ngx_mdvr_ws_control(ngx_mdvr_ws_t *ws, const mdvr_ws_event_t *ev);
 static ngx_int_t ngx_mdvr_ws_push(ngx_mdvr_ws_t *ws,
     ngx_mdvr_ws_payload_t *payload, ngx_uint_t flags);
@@ -126,8 +113,6 @@ static void ngx_mdvr_ws_timer(ngx_event_t *ev);
 static void ngx_mdvr_ws_over(ngx_mdvr_ws_t *ws, ngx_int_t rc);
 static void ngx_mdvr_ws_tell(ngx_mdvr_ws_t *ws);
 static void ngx_mdvr_ws_behind(ngx_mdvr_ws_t *ws);
-static ngx_mdvr_ws_payload_t *ngx_mdvr_ws_frame(mdvr_ws_opcode_e opcode,
-    const ngx_str_t *pieces, ngx_uint_t n);
 
 
 static u_char            ngx_mdvr_ws_scratch[NGX_MDVR_WS_SCRATCH];
@@ -144,258 +129,7 @@ static ngx_event_t       ngx_mdvr_ws_gather_timer;
 static ngx_connection_t  ngx_mdvr_ws_gather_dummy;
 
 
-/* -- payloads ------------------------------------------------------------ */
-
-static ngx_mdvr_ws_payload_t *
-ngx_mdvr_ws_frame(mdvr_ws_opcode_e opcode, const ngx_str_t *pieces,
-    ngx_uint_t n)
-{
-    size_t                  len, head;
-    u_char                 *p, header[MDVR_WS_HEADER_MAX];
-    ngx_uint_t              i;
-    ngx_mdvr_ws_payload_t  *payload;
-
-    len = 0;
-
-    for (i = 0; i < n; i++) {
-        len += pieces[i].len;
-    }
-
-    head = mdvr_ws_header(header, opcode, true, len, NULL);
-
-    payload = ngx_alloc(sizeof(ngx_mdvr_ws_payload_t) + head + len,
-                        ngx_cycle->log);
-    if (payload == NULL) {
-        return NULL;
-    }
-
-    payload->refs = 1;
-    payload->head = 0;
-    payload->release = NULL;
-    payload->bytes = (u_char *) (payload + 1);
-    payload->len = head + len;
-
-    p = ngx_cpymem(payload->bytes, header, head);
-
-    for (i = 0; i < n; i++) {
-        p = ngx_cpymem(p, pieces[i].data, pieces[i].len);
-    }
-
-    return payload;
-}
-
-
-ngx_mdvr_ws_payload_t *
-ngx_mdvr_ws_payload(ngx_uint_t binary, const ngx_str_t *pieces, ngx_uint_t n)
-{
-    return ngx_mdvr_ws_frame(binary ? MDVR_WS_BINARY : MDVR_WS_TEXT, pieces,
-                             n);
-}
-
-
-ngx_mdvr_ws_payload_t *
-ngx_mdvr_ws_payload_borrow(ngx_uint_t binary, const ngx_str_t *bytes,
-    void (*release)(void *arg), void *arg)
-{
-    ngx_mdvr_ws_payload_t  *payload;
-
-    payload = ngx_alloc(sizeof(ngx_mdvr_ws_payload_t), ngx_cycle->log);
-    if (payload == NULL) {
-        return NULL;
-    }
-
-    payload->refs = 1;
-    payload->bytes = bytes->data;
-    payload->len = bytes->len;
-    payload->release = release;
-    payload->arg = arg;
-    payload->head = mdvr_ws_header(payload->header,
-                                   binary ? MDVR_WS_BINARY : MDVR_WS_TEXT,
-                                   true, bytes->len, NULL);
-
-    return payload;
-}
-
-
-void
-ngx_mdvr_ws_payload_hold(ngx_mdvr_ws_payload_t *payload)
-{
-    payload->refs++;
-}
-
-
-void
-ngx_mdvr_ws_payload_drop(ngx_mdvr_ws_payload_t *payload)
-{
-    if (--payload->refs) {
-        return;
-    }
-
-    if (payload->release) {
-        payload->release(payload->arg);
-    }
-
-    ngx_free(payload);
-}
-
-
-/* -- handshake ----------------------------------------------------------- */
-
-/* Whether a comma separated header holds the word, in any case. */
-
-static ngx_uint_t
-ngx_mdvr_ws_has(const ngx_str_t *value, const char *word)
-{
-    size_t   len;
-    u_char  *p, *last, *end;
-
-    len = ngx_strlen(word);
-    p = value->data;
-    last = p + value->len;
-
-    while (p < last) {
-
-        while (p < last && (*p == ' ' || *p == ',' || *p == '\t')) {
-            p++;
-        }
-
-        for (end = p; end < last && *end != ','; end++) { /* void */ }
-
-        while (end > p && (end[-1] == ' ' || end[-1] == '\t')) {
-            end--;
-        }
-
-        if ((size_t) (end - p) == len
-            && ngx_strncasecmp(p, (u_char *) word, len) == 0)
-        {
-            return 1;
-        }
-
-        while (p < last && *p != ',') {
-            p++;
-        }
-    }
-
-    return 0;
-}
-
-
-static ngx_int_t
-ngx_mdvr_ws_handshake(ngx_http_request_t *r, const ngx_mdvr_ws_conf_t *conf,
-    ngx_mdvr_ws_payload_t **answer)
-{
-    u_char                  digest[20], accept[32], nonce[24], *p;
-    ngx_str_t              *key, *value, src, dst, *id;
-    ngx_sha1_t              sha1;
-    ngx_uint_t              protocol;
-    ngx_mdvr_ws_payload_t  *payload;
-
-    static ngx_str_t        version = ngx_string("13");
-    static const char       guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-    if (r->method != NGX_HTTP_GET) {
-        return NGX_HTTP_NOT_ALLOWED;
-    }
-
-    if (r->headers_in.content_length_n > 0 || r->headers_in.chunked) {
-        return NGX_HTTP_BAD_REQUEST;
-    }
-
-    value = ngx_mdvr_http_find(r, "upgrade");
-
-    if (value == NULL || !ngx_mdvr_ws_has(value, "websocket")
-        || r->http_version != NGX_HTTP_VERSION_11)
-    {
-        return 426;
-    }
-
-    /* headers_in.connection is not set by nginx before 1.23 */
-
-    value = ngx_mdvr_http_find(r, "connection");
-
-    if (value == NULL || !ngx_mdvr_ws_has(value, "upgrade")) {
-        return 426;
-    }
-
-    value = ngx_mdvr_http_find(r, "sec-websocket-version");
-
-    if (value == NULL || value->len != 2
-        || ngx_strncmp(value->data, "13", 2) != 0)
-    {
-        if (ngx_mdvr_http_header(r, "Sec-WebSocket-Version", &version)
-            != NGX_OK)
-        {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        return 426;
-    }
-
-    key = ngx_mdvr_http_find(r, "sec-websocket-key");
-
-    if (key == NULL || key->len != 24) {
-        return NGX_HTTP_BAD_REQUEST;
-    }
-
-    dst.data = nonce;
-
-    if (ngx_decode_base64(&dst, key) != NGX_OK || dst.len != 16) {
-        return NGX_HTTP_BAD_REQUEST;
-    }
-
-    ngx_sha1_init(&sha1);
-    ngx_sha1_update(&sha1, key->data, key->len);
-    ngx_sha1_update(&sha1, guid, sizeof(guid) - 1);
-    ngx_sha1_final(digest, &sha1);
-
-    src.data = digest;
-    src.len = sizeof(digest);
-    dst.data = accept;
-    ngx_encode_base64(&dst, &src);
-
-    protocol = 0;
-
-    if (conf->protocol.len) {
-        value = ngx_mdvr_http_find(r, "sec-websocket-protocol");
-        protocol = value && ngx_mdvr_ws_has(value,
-                                            (char *) conf->protocol.data);
-    }
-
-    id = ngx_mdvr_http_request_id(r);
-
-    payload = ngx_alloc(sizeof(ngx_mdvr_ws_payload_t) + 512
-                        + conf->protocol.len, ngx_cycle->log);
-    if (payload == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    payload->refs = 1;
-    payload->head = 0;
-    payload->release = NULL;
-    payload->bytes = (u_char *) (payload + 1);
-
-    p = ngx_sprintf(payload->bytes,
-                    "HTTP/1.1 101 Switching Protocols" CRLF
-                    "Connection: Upgrade" CRLF
-                    "Upgrade: websocket" CRLF
-                    "Sec-WebSocket-Accept: %V" CRLF
-                    "X-Request-Id: %V" CRLF, &dst, id);
-
-    if (protocol) {
-        p = ngx_sprintf(p, "Sec-WebSocket-Protocol: %V" CRLF,
-                        &conf->protocol);
-    }
-
-    *p++ = CR;
-    *p++ = LF;
-
-    payload->len = p - payload->bytes;
-
-    *answer = payload;
-
-    return NGX_OK;
-}
-
+/* -- the beginning ------------------------------------------------------- */
 
 ngx_int_t
 ngx_mdvr_ws_accept(ngx_http_request_t *r, const ngx_mdvr_ws_conf_t *conf,
@@ -403,12 +137,13 @@ ngx_mdvr_ws_accept(ngx_http_request_t *r, const ngx_mdvr_ws_conf_t *conf,
 {
     int                     one;
     ngx_int_t               rc;
+    ngx_uint_t              deflate;
     ngx_mdvr_ws_t          *ws;
     ngx_connection_t       *c;
     ngx_pool_cleanup_t     *cln;
     ngx_mdvr_ws_payload_t  *answer;
 
-    rc = ngx_mdvr_ws_handshake(r, conf, &answer);
+    rc = ngx_mdvr_ws_handshake(r, conf, &answer, &deflate);
 
     if (rc != NGX_OK) {
         return rc;
@@ -437,6 +172,9 @@ ngx_mdvr_ws_accept(ngx_http_request_t *r, const ngx_mdvr_ws_conf_t *conf,
     ws->code = 1006;
 
     mdvr_ws_init(&ws->parser, true, conf->max_message);
+
+    ws->deflate = deflate;
+    ws->parser.deflate = deflate;
 
     ws->timer.handler = ngx_mdvr_ws_timer;
     ws->timer.data = ws;
@@ -727,6 +465,10 @@ ngx_mdvr_ws_send(ngx_mdvr_ws_t *ws, ngx_mdvr_ws_payload_t *payload,
 
     if (ws->state != ws_open) {
         return NGX_ERROR;
+    }
+
+    if (ws->deflate) {
+        payload = ngx_mdvr_ws_payload_packed(payload, ws->conf->deflate_min);
     }
 
     need = ngx_mdvr_ws_cost(payload);
@@ -1176,12 +918,46 @@ ngx_mdvr_ws_input(ngx_mdvr_ws_t *ws, u_char *p, size_t len)
 }
 
 
+/* Adds to what has come of a message; NGX_ERROR: no memory. */
+
+static ngx_int_t
+ngx_mdvr_ws_keep(ngx_mdvr_ws_t *ws, const mdvr_str_t *data)
+{
+    size_t   size;
+    u_char  *p;
+
+    if (ws->length + data->len > ws->capacity) {
+        size = ngx_max(ws->capacity, 256);
+
+        while (size < ws->length + data->len) {
+            size *= 2;
+        }
+
+        p = ngx_alloc(size, ngx_cycle->log);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (ws->message) {
+            ngx_memcpy(p, ws->message, ws->length);
+            ngx_free(ws->message);
+        }
+
+        ws->message = p;
+        ws->capacity = size;
+    }
+
+    ngx_memcpy(ws->message + ws->length, data->p, data->len);
+    ws->length += data->len;
+
+    return NGX_OK;
+}
+
+
 static void
 ngx_mdvr_ws_piece(ngx_mdvr_ws_t *ws, const mdvr_ws_event_t *ev)
 {
-    size_t      size;
-    u_char     *p;
-    ngx_str_t   msg;
+    ngx_str_t  msg;
 
     if (ws->state != ws_open) {
         return;
@@ -1192,30 +968,10 @@ ngx_mdvr_ws_piece(ngx_mdvr_ws_t *ws, const mdvr_ws_event_t *ev)
 
     if (!ev->last || ws->length) {
 
-        if (ws->length + msg.len > ws->capacity) {
-            size = ngx_max(ws->capacity, 256);
-
-            while (size < ws->length + msg.len) {
-                size *= 2;
-            }
-
-            p = ngx_alloc(size, ngx_cycle->log);
-            if (p == NULL) {
-                ngx_mdvr_ws_close(ws, 1011, "no memory", 1);
-                return;
-            }
-
-            if (ws->message) {
-                ngx_memcpy(p, ws->message, ws->length);
-                ngx_free(ws->message);
-            }
-
-            ws->message = p;
-            ws->capacity = size;
+        if (ngx_mdvr_ws_keep(ws, &ev->data) != NGX_OK) {
+            ngx_mdvr_ws_close(ws, 1011, "no memory", 1);
+            return;
         }
-
-        ngx_memcpy(ws->message + ws->length, msg.data, msg.len);
-        ws->length += msg.len;
 
         msg.data = ws->message;
         msg.len = ws->length;
@@ -1225,7 +981,12 @@ ngx_mdvr_ws_piece(ngx_mdvr_ws_t *ws, const mdvr_ws_event_t *ev)
         return;
     }
 
-    ws->handler->message(ws->data, ev->opcode == MDVR_WS_BINARY, &msg);
+    if (ev->packed) {
+        ngx_mdvr_ws_unpack(ws, ev->opcode, &msg);
+
+    } else {
+        ws->handler->message(ws->data, ev->opcode == MDVR_WS_BINARY, &msg);
+    }
 
     ws->length = 0;
 
@@ -1234,6 +995,47 @@ ngx_mdvr_ws_piece(ngx_mdvr_ws_t *ws, const mdvr_ws_event_t *ev)
         ws->message = NULL;
         ws->capacity = 0;
     }
+}
+
+
+static void
+ngx_mdvr_ws_unpack(ngx_mdvr_ws_t *ws, ngx_uint_t opcode, ngx_str_t *packed)
+{
+    ngx_str_t  msg;
+
+    switch (ngx_mdvr_ws_inflate(packed, ws->conf->max_message, &msg)) {
+
+    case NGX_OK:
+        break;
+
+    case NGX_DECLINED:
+        ngx_mdvr_refusal("ws_too_long");
+        ws->broken = 1;
+        ngx_mdvr_ws_close(ws, 1009, "message too long", 1);
+        return;
+
+    case NGX_ABORT:
+        ngx_mdvr_refusal("ws_deflate");
+        ws->broken = 1;
+        ngx_mdvr_ws_close(ws, 1007, "not deflated data", 1);
+        return;
+
+    default:
+        ngx_mdvr_ws_close(ws, 1011, "no memory", 1);
+        return;
+    }
+
+    if (opcode == MDVR_WS_TEXT && !mdvr_ws_utf8(mdvr_str(msg.data, msg.len)))
+    {
+        ngx_mdvr_refusal("ws_utf8");
+        ws->broken = 1;
+        ngx_mdvr_ws_close(ws, 1007, "not UTF-8", 1);
+
+    } else {
+        ws->handler->message(ws->data, opcode == MDVR_WS_BINARY, &msg);
+    }
+
+    ngx_free(msg.data);
 }
 
 
@@ -1256,7 +1058,7 @@ ngx_mdvr_ws_control(ngx_mdvr_ws_t *ws, const mdvr_ws_event_t *ev)
         piece.data = (u_char *) ev->data.p;
         piece.len = ev->data.len;
 
-        pong = ngx_mdvr_ws_frame(MDVR_WS_PONG, &piece, 1);
+        pong = ngx_mdvr_ws_payload_frame(MDVR_WS_PONG, &piece, 1);
 
         if (pong) {
 
@@ -1322,7 +1124,7 @@ ngx_mdvr_ws_say_close(ngx_mdvr_ws_t *ws, ngx_uint_t code, const char *reason)
     pieces[1].data = (u_char *) (reason ? reason : "");
     pieces[1].len = ngx_min(ngx_strlen(pieces[1].data), 123);
 
-    payload = ngx_mdvr_ws_frame(MDVR_WS_CLOSE, pieces, 2);
+    payload = ngx_mdvr_ws_payload_frame(MDVR_WS_CLOSE, pieces, 2);
 
     if (payload) {
         (void) ngx_mdvr_ws_push(ws, payload, 0);
@@ -1384,7 +1186,7 @@ ngx_mdvr_ws_timer(ngx_event_t *ev)
         return;
     }
 
-    ping = ngx_mdvr_ws_frame(MDVR_WS_PING, NULL, 0);
+    ping = ngx_mdvr_ws_payload_frame(MDVR_WS_PING, NULL, 0);
 
     if (ping) {
         (void) ngx_mdvr_ws_push(ws, ping, 0);

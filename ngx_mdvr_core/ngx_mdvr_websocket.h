@@ -48,6 +48,8 @@ typedef struct {
     ngx_msec_t                send_timeout;  /* peer takes nothing: closed */
     ngx_str_t                 protocol;      /* Sec-WebSocket-Protocol offered
                                                 by us, "" none */
+    ngx_flag_t                deflate;       /* agree to RFC 7692 */
+    size_t                    deflate_min;   /* bytes of a message that pays */
     ngx_flag_t                detach;        /* give the request back after the
                                                 handshake: `data` must not
                                                 live in r->pool */

@@ -45,6 +45,20 @@ static ngx_command_t  ngx_http_mdvr_ws_commands[] = {
       offsetof(ngx_http_mdvr_ws_loc_conf_t, push.ws.ping),
       NULL },
 
+    { ngx_string("mdvr_ws_deflate"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_mdvr_ws_loc_conf_t, push.ws.deflate),
+      NULL },
+
+    { ngx_string("mdvr_ws_deflate_min"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_mdvr_ws_loc_conf_t, push.ws.deflate_min),
+      NULL },
+
     { ngx_string("mdvr_ws_gather"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
@@ -145,6 +159,8 @@ ngx_http_mdvr_ws_create_loc_conf(ngx_conf_t *cf)
     conf->push.per_user = NGX_CONF_UNSET_UINT;
     conf->push.ws.ping = NGX_CONF_UNSET_MSEC;
     conf->push.ws.gather = NGX_CONF_UNSET_MSEC;
+    conf->push.ws.deflate = NGX_CONF_UNSET;
+    conf->push.ws.deflate_min = NGX_CONF_UNSET_SIZE;
     conf->push.ws.send_timeout = NGX_CONF_UNSET_MSEC;
     conf->push.ws.max_queue = NGX_CONF_UNSET_SIZE;
     conf->push.ws.max_message = NGX_CONF_UNSET_SIZE;
@@ -166,6 +182,9 @@ ngx_http_mdvr_ws_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                               prev->push.per_address, 5000);
     ngx_conf_merge_uint_value(conf->push.per_user, prev->push.per_user, 500);
     ngx_conf_merge_msec_value(conf->push.ws.ping, prev->push.ws.ping, 30000);
+    ngx_conf_merge_value(conf->push.ws.deflate, prev->push.ws.deflate, 1);
+    ngx_conf_merge_size_value(conf->push.ws.deflate_min,
+                              prev->push.ws.deflate_min, 256);
     ngx_conf_merge_msec_value(conf->push.ws.gather, prev->push.ws.gather, 20);
     ngx_conf_merge_msec_value(conf->push.ws.send_timeout,
                               prev->push.ws.send_timeout, 30000);

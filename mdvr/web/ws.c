@@ -157,8 +157,12 @@ mdvr_ws_header(uint8_t *p, mdvr_ws_opcode_e opcode, bool fin, uint64_t len,
 static mdvr_rc_t
 first_byte(mdvr_ws_t *ws, uint8_t c)
 {
-    if (c & 0x70) {
-        return MDVR_E_SYNTAX;               /* no extension was agreed on */
+    if ((c & 0x30)
+        || ((c & MDVR_WS_RSV1)
+            && (!ws->deflate || (c & 0x0f) == MDVR_WS_CONTINUATION
+                || (c & 0x0f) >= MDVR_WS_CLOSE)))
+    {
+        return MDVR_E_SYNTAX;               /* not what was agreed on */
     }
 
     ws->fin = c >> 7;
@@ -176,6 +180,7 @@ first_byte(mdvr_ws_t *ws, uint8_t c)
         }
 
         ws->within = ws->opcode;
+        ws->packed = (c & MDVR_WS_RSV1) != 0;
         ws->message = 0;
         ws->utf8_need = 0;
         return MDVR_OK;
@@ -239,13 +244,14 @@ payload(mdvr_ws_t *ws, uint8_t *p, size_t len, size_t *used,
         ev->opcode = (mdvr_ws_opcode_e) ws->opcode;
         ev->data = mdvr_str(ws->control, (size_t) ws->length);
         ev->last = true;
+        ev->packed = false;
         return MDVR_OK;
     }
 
     ws->seen += n;
     ws->message += n;
 
-    if (ws->within == MDVR_WS_TEXT
+    if (ws->within == MDVR_WS_TEXT && !ws->packed
         && (!utf8_step(&ws->utf8_need, &ws->utf8_low, &ws->utf8_high, p, n)
             || (end && ws->fin && ws->utf8_need)))
     {
@@ -255,6 +261,7 @@ payload(mdvr_ws_t *ws, uint8_t *p, size_t len, size_t *used,
     ev->opcode = (mdvr_ws_opcode_e) ws->within;
     ev->data = mdvr_str(p, n);
     ev->last = end && ws->fin;
+    ev->packed = ws->packed;
 
     if (end) {
         ws->state = sw_first;

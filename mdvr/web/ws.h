@@ -1,7 +1,7 @@
 /*
  * WebSocket frames, RFC 6455, section 5.
  *
- *   0  FIN 1 bit, RSV 3 bits (no extension here: 0), opcode 4 bits
+ *   0  FIN 1 bit, RSV 3 bits (RSV1: deflated, else 0), opcode 4 bits
  *   1  MASK 1 bit, length 7 bits: 0..125, or 126: two more bytes, or 127:
  *      eight more, big-endian, always the shortest form
  *   .  mask, 4 bytes, if MASK: clients mask, servers do not
@@ -10,7 +10,7 @@
  * The parser is incremental: it may be fed any split of the stream, unmasks in
  * the caller's buffer, hands out views into it, and keeps only a control
  * frame's payload (125 bytes).  Text is checked to be UTF-8 as it passes,
- * over fragments too.
+ * over fragments too, unless it is deflated.
  */
 
 #ifndef MDVR_WEB_WS_H
@@ -21,6 +21,7 @@
 
 #define MDVR_WS_CONTROL_MAX  125
 #define MDVR_WS_HEADER_MAX   14
+#define MDVR_WS_RSV1         0x40   /* of the first byte: a deflated message */
 
 typedef enum {
     MDVR_WS_CONTINUATION = 0,
@@ -42,6 +43,8 @@ typedef struct {
     uint8_t   fin;
     uint8_t   opcode;
     uint8_t   within;           /* opcode of an unfinished message, or 0 */
+    uint8_t   deflate;          /* set after init: RSV1 was agreed on */
+    uint8_t   packed;           /* the current message has it */
     uint8_t   server;
     uint8_t   utf8_need;
     uint8_t   utf8_low;         /* bounds of the next byte */
@@ -55,6 +58,7 @@ typedef struct {
     mdvr_str_t        data;     /* a piece of a message, or a whole control
                                    payload (until the next call) */
     bool              last;     /* the message, or the control frame, ends */
+    bool              packed;   /* the message is deflated (RFC 7692) */
 } mdvr_ws_event_t;
 
 /*

@@ -25,7 +25,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
 
     mdvr_ws_init(&ws, data[0] & 1, 4096);
-    step = (data[0] >> 1) + 1;
+    ws.deflate = data[0] >> 7;
+    step = ((data[0] >> 1) & 63) + 1;
     data++;
     size--;
 
@@ -47,6 +48,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
             if (ev.opcode == MDVR_WS_CLOSE) {
                 (void) mdvr_ws_close_read(ev.data, &code, &reason);
+            }
+
+            if (ev.packed && (!ws.deflate || ev.opcode >= MDVR_WS_CLOSE)) {
+                abort();
             }
 
             if (ev.opcode >= MDVR_WS_CLOSE) {

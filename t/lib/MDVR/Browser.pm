@@ -248,7 +248,7 @@ sub film_delays {
 sub script {
     my ($class, $name, $settings, %act) = @_;
     my %value;
-    local $ENV{MDVR_BROWSER} = JSON::PP->new->canonical->encode({ clock => \%CLOCK, %$settings });
+    local $ENV{MDVR_BROWSER} = JSON::PP->new->canonical->ascii->encode({ clock => \%CLOCK, %$settings });
     local $ENV{MDVR_SHOTS} = $settings->{shots} // "$MDVR::Test::TOP/build/tmp";
     make_path($ENV{MDVR_SHOTS});
 

@@ -7,10 +7,15 @@ package MDVR::WebSocket;
 #   my $m = $ws->next('telemetry', 5);              # skips other types
 #   $ws->frame(0x9, 'ping');                        # any opcode, see the options
 #   $ws->closed(5)                                  # close code, 1006 without one
+#
+# With deflate => 'permessage-deflate' that is offered; what comes deflated is
+# inflated by next() ($ws->{packed} counts), and
+# pack_message() deflates for frame().
 
 use v5.30;
 use warnings;
 use Carp qw(croak);
+use Compress::Raw::Zlib ();
 use Digest::SHA qw(sha1_base64);
 use IO::Select;
 use IO::Socket::INET;
@@ -27,6 +32,7 @@ sub new {
     my $key = encode_base64(join('', map { chr int rand 256 } 1 .. 16), '');
     my %h = (host => "$self->{host}:$self->{port}", upgrade => 'websocket', connection => 'Upgrade',
         'sec-websocket-key' => $key, 'sec-websocket-version' => 13, %{ $o{headers} // {} });
+    $h{'sec-websocket-extensions'} = $o{deflate} if defined $o{deflate};
     $h{authorization} = "Bearer $o{token}" if defined $o{token};
     $self->write("GET $self->{path} HTTP/1.1\r\n"
         . join('', map { defined $h{$_} ? "$_: $h{$_}\r\n" : () } sort keys %h) . "\r\n");
@@ -109,7 +115,7 @@ sub recv {
                     $self->frame(8, substr $payload, 0, 2) unless $self->{close_sent}++;
                     return { opcode => 8, fin => 1, payload => $payload };
                 }
-                return { opcode => $op, fin => $b0 & 128 ? 1 : 0, payload => $payload };
+                return { opcode => $op, fin => $b0 & 128 ? 1 : 0, rsv => ($b0 >> 4) & 7, payload => $payload };
             }
         }
         $self->fill($end) or return undef;
@@ -129,6 +135,12 @@ sub next {
         my $f = $self->recv($left) or return undef;
         return undef if $f->{opcode} == 8;
         next unless $f->{opcode} == 1;
+        if ($f->{rsv} == 4) {
+            $self->{packed}++;
+            $self->{packed_bytes} += length $f->{payload};
+            $f->{payload} = unpack_message($f->{payload}) // croak 'what came does not inflate';
+        }
+        $self->{plain_bytes} += length $f->{payload};
         my $m = JSON::PP->new->utf8->decode($f->{payload});
         return $m if !defined $type || ($m->{type} // '') eq $type;
         push @{ $self->{inbox} }, $m if $o{keep};
@@ -146,6 +158,24 @@ sub closed {
         return 1006 if !$f && $self->{eof};
     }
     return undef;
+}
+
+# RFC 7692 without context: a raw deflate stream whose last four bytes are left out.
+sub pack_message {
+    my ($text, %o) = @_;
+    my ($z) = Compress::Raw::Zlib::Deflate->new(-WindowBits => -15, -AppendOutput => 1, -Level => $o{level} // 6);
+    my $out = '';
+    $z->deflate($text, $out);
+    if ($o{final}) { $z->flush($out); return "$out\0" }
+    $z->flush($out, Compress::Raw::Zlib::Z_SYNC_FLUSH());
+    return substr $out, 0, -4;
+}
+
+sub unpack_message {
+    my ($packed) = @_;
+    my ($z) = Compress::Raw::Zlib::Inflate->new(-WindowBits => -12, -AppendOutput => 1);
+    my ($in, $out) = ("$packed\0\0\xff\xff", '');
+    return $z->inflate($in, $out) == Compress::Raw::Zlib::Z_OK() ? $out : undef;
 }
 
 sub close {
