@@ -55,7 +55,7 @@ PQ_INC      = $(addprefix -I,$(shell pg_config --includedir 2>/dev/null))
 
 # ---------------------------------------------------------------- the public
 
-.PHONY: help deps build module run test start stop status logs bench fuzz \
+.PHONY: help deps build module run test start stop status logs bench fuzz deb \
 	test-long unit clean parts asan-module web
 
 help:
@@ -68,6 +68,7 @@ help:
 	@echo 'make fuzz       20 s of fuzzing per parser (FUZZ_S=seconds)'
 	@echo 'make test-long  long fuzzing, faults, reloads, soak'
 	@echo 'make bench      measurements of docs/benchmarks.md'
+	@echo 'make deb        a Debian package of what has been built'
 	@echo 'make clean      remove build/ (var/ stays)'
 	@echo 'Settings: docs/operations.md.  V=1 shows commands, JOBS=n builds in parallel.'
 
@@ -96,6 +97,10 @@ T ?=
 test: build
 	@$(MAKE) -j$(JOBS) tests fuzzers
 	@t/run $(T)
+
+MDVR_VERSION := 1.0.0
+deb: build
+	@ops/deb/build
 
 unit: deps
 	@$(MAKE) -j$(JOBS) tests-unit

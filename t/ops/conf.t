@@ -46,11 +46,11 @@ sub sample {
     $text =~ s{/var/(?:log|cache)/nginx/}{$dir/log/}g;
     $text =~ s{/run/(nginx[-a-z]*)\.pid}{$dir/$1.pid};
     $text =~ s{^user .*;}{}m if $> != 0;
-    $text =~ s/listen (\d+)/'listen 127.0.0.1:' . ($1 < 1024 ? $1 + 18000 : $1)/ge;
+    $text =~ s/listen (\d+)(?![\d.])/'listen 127.0.0.1:' . ($1 < 1024 ? $1 + 18000 : $1)/ge;
     return $text;
 }
 
-for my $name (qw(minimal.conf full.conf rtmp.conf cdn.conf)) {
+for my $name (qw(minimal.conf full.conf rtmp.conf cdn.conf split/signaling.conf split/media.conf)) {
     is check(sample($name)), '', "conf/$name loads";
 }
 
