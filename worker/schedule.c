@@ -27,6 +27,8 @@ static const wk_task_row_t  wk_tasks[] = {
       true, false },
     { "commands",    "10",    "select tenant_id, message "
                               "from mdvr.commands_expire()", true, false },
+    { "attach",      "2",     "select tenant_id, message "
+                              "from mdvr.media_attach(200)", true, false },
     { "viewers",     "30",    "select mdvr.video_sessions_expire()",
       false, false },
     { "alarms",      "60",    "select tenant_id, message "

@@ -195,6 +195,22 @@ my ($listed) = grep { $_->{id} eq $r->{id} } @{ $api->get('/media?status=failed'
 like $listed->{failed_reason} // '', qr/^quarantined: .*another name/, 'and listed with the reason';
 is $api->get("/media/$r->{id}/url")->{status}, 404, 'it is not given away';
 
+# an alarm that comes after its file, which is stored already
+announce(path => '/mnt/early.h264', start => $now - 900, seconds => 10, size => length $small);
+serve($small);
+is settled('/mnt/early.h264')->{alarm_id}, undef, 'a file whose alarm has not come belongs to none';
+$dev->alarm('V201', at => $now - 895, alarm_at => $now - 895, data => [ 3, 0, 'late' ]);
+ok eventually(sub { media('/mnt/early.h264')->{alarm_id} }, 20), 'when it comes the file is its own';
+is $t->value('select to_char(started_at, \'SS\') from mdvr.alarm where id = ?', media('/mnt/early.h264')->{alarm_id}),
+    POSIX::strftime('%S', gmtime $now - 895), 'that one';
+my $attached;
+while (my $e = $ws->next('media', 10)) { if ($e->{alarm_id} && $e->{media_id} eq media('/mnt/early.h264')->{id}) { $attached = $e; last } }
+is $attached->{status} // '', 'ready', 'and a media event says so';
+is $t->value(q{select count(*) from mdvr.alarm_message where keyword = 'V232' and alarm_id = ?}, media('/mnt/early.h264')->{alarm_id}), 1,
+    'the announcement is the alarm\'s, too';
+is $t->value(q{select alarm_id is not null from mdvr.download where path = '/mnt/early.h264'}), 't', 'and the download';
+is media('/mnt/another.h264')->{alarm_id}, undef, 'what is quarantined stays alone';
+
 # jobs whose claim is wrong, as a forged or stale document would have it
 my $staged = "$n->{dir}/state/staged";
 my $k = 0;
