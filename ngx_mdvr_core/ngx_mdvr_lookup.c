@@ -210,7 +210,8 @@ ngx_mdvr_lookup_send(void)
         call.role = NGX_MDVR_PG_STREAM;
         call.sql = "select n, device_id, tenant_id, utc_offset_minutes,"
                    " text_encoding, bus_layout::int, imei, channels,"
-                   " suspended::int from mdvr.devices_by_serial($1::text[])";
+                   " suspended::int, offset_set::int"
+                   " from mdvr.devices_by_serial($1::text[])";
         call.params = &param;
         call.nparams = 1;
         call.retry = 1;
@@ -345,6 +346,10 @@ ngx_mdvr_lookup_row(const ngx_mdvr_pg_rows_t *rows, ngx_uint_t row,
 
     if (ngx_mdvr_pg_int(rows, row, 7, &n) == NGX_OK) {
         device->channels = (uint8_t) n;
+    }
+
+    if (ngx_mdvr_pg_int(rows, row, 9, &n) == NGX_OK) {
+        device->offset_set = (uint8_t) n;
     }
 
     if (ngx_mdvr_pg_int(rows, row, 8, &n) == NGX_OK) {

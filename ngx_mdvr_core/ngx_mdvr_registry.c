@@ -34,6 +34,7 @@ typedef struct {
     uint8_t                   channels;
     uint8_t                   bus_layout;
     uint8_t                   suspended;
+    uint8_t                   offset_set;
     uint8_t                   encoding;
     uint8_t                   ipv6;
     uint8_t                   serial_len;
@@ -327,6 +328,7 @@ ngx_mdvr_device_copy(const ngx_mdvr_entry_t *e, ngx_mdvr_device_t *d)
     d->channels = e->channels;
     d->bus_layout = e->bus_layout;
     d->suspended = e->suspended;
+    d->offset_set = e->offset_set;
     d->serial_len = e->serial_len;
     ngx_memcpy(d->serial, e->serial, sizeof(d->serial));
     ngx_memcpy(d->imei, e->imei, sizeof(d->imei));
@@ -373,6 +375,7 @@ ngx_mdvr_entry_fill_locked(ngx_mdvr_entry_t *e, const ngx_mdvr_device_t *d,
     e->channels = d->channels;
     e->bus_layout = d->bus_layout;
     e->suspended = d->suspended;
+    e->offset_set = d->offset_set;
     e->encoding = 0;
 
     for (i = 1; i < sizeof(ngx_mdvr_encodings) / sizeof(char *); i++) {
@@ -693,6 +696,23 @@ ngx_mdvr_registry_check(ngx_mdvr_claim_t *claim)
     ngx_mdvr_unlock();
 
     return rc;
+}
+
+
+void
+ngx_mdvr_registry_offset(ngx_mdvr_claim_t *claim, int16_t minutes)
+{
+    ngx_mdvr_entry_t  *e;
+
+    ngx_mdvr_lock();
+
+    e = ngx_mdvr_find_id_locked(&claim->device_id);
+
+    if (e && !e->offset_set) {
+        e->offset = minutes;
+    }
+
+    ngx_mdvr_unlock();
 }
 
 

@@ -44,6 +44,7 @@ typedef struct {
     uint8_t                   channels;
     uint8_t                   bus_layout;    /* 1: location group of buses */
     uint8_t                   suspended;     /* device or its tenant */
+    uint8_t                   offset_set;    /* 0: detected, or unknown */
     uint8_t                   serial_len;
     u_char                    serial[NGX_MDVR_SERIAL_MAX + 1];
     u_char                    imei[NGX_MDVR_IMEI_MAX + 1];       /* "" any */
@@ -123,6 +124,9 @@ ngx_int_t ngx_mdvr_registry_claim(ngx_mdvr_claim_t *claim,
 /* Whether this connection still is the holder: NGX_OK, or NGX_DECLINED when
  * a newer one took the device.  For the case that the mail was lost. */
 ngx_int_t ngx_mdvr_registry_check(ngx_mdvr_claim_t *claim);
+
+/* The zone that its clock shows; nothing when one is set for the device. */
+void ngx_mdvr_registry_offset(ngx_mdvr_claim_t *claim, int16_t minutes);
 
 /*
  * Whether `what` (not 0) is said of this device for the first time: 1, or 0 when

@@ -141,6 +141,7 @@ struct ngx_mdvr_link_s {
     uint16_t                      ntasks;
     uint16_t                      number;       /* last one we gave out */
     int16_t                       utc_offset;   /* minutes */
+    int16_t                       zone_next;    /* what a heartbeat showed */
     uint8_t                       record;       /* ngx_mdvr_sig.records when
                                                    it was last recorded */
     uint8_t                       encoding;     /* mdvr_text_e */
@@ -159,6 +160,9 @@ struct ngx_mdvr_link_s {
     unsigned                      counted:1;    /* addresses */
     unsigned                      counted_new:1;
     unsigned                      shut:1;       /* our side is shut down */
+    unsigned                      zone_set:1;   /* utc_offset is a setting */
+    unsigned                      zone_known:1; /* or was seen */
+    unsigned                      zone_moves:1; /* zone_next is valid */
     unsigned                      recheck:1;    /* its row changed */
     unsigned                      rechecking:1;
 };
@@ -295,6 +299,9 @@ ngx_int_t ngx_mdvr_sig_device(ngx_mdvr_link_t *link, mdvr_str_t serial,
 
 ngx_int_t ngx_mdvr_sig_v101(ngx_mdvr_link_t *link, const mdvr_message_t *m);
 
+/* A heartbeat's time stamp: does the zone that we assume still fit? */
+void ngx_mdvr_sig_clock(ngx_mdvr_link_t *link, const mdvr_message_t *m);
+
 /* The device's record in PostgreSQL; `v` NULL: V101 said nothing new. */
 void ngx_mdvr_sig_record(ngx_mdvr_link_t *link, const mdvr_v101_t *v,
     ngx_uint_t detected, int suggestion);
@@ -375,6 +382,7 @@ typedef enum {
     NGX_MDVR_STORE_REFUSED,     /* a known device may not come in */
     NGX_MDVR_STORE_CONTESTED,   /* two that say they are this device */
     NGX_MDVR_STORE_LATE,        /* an answer whose command is forgotten */
+    NGX_MDVR_STORE_CLOCK,       /* the zone that a device's clock shows */
     NGX_MDVR_STORE_KINDS
 } ngx_mdvr_store_kind_e;
 

@@ -259,6 +259,7 @@ ngx_mdvr_sig_known(ngx_mdvr_link_t *link, const mdvr_message_t *m)
         return ngx_mdvr_sig_v101(link, m);
 
     case MDVR_KW_V109:
+        ngx_mdvr_sig_clock(link, m);
         (void) ngx_mdvr_link_write(link,
                    mdvr_str(number, ngx_mdvr_link_number(link, number)),
                    MDVR_STR("C501"), m->serial, MDVR_STR(""),

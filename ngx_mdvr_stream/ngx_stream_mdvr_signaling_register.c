@@ -27,12 +27,18 @@
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 #include "ngx_mdvr_core/ngx_mdvr_time.h"
 
+#include <jansson.h>
+
 
 #define NGX_MDVR_SIG_RECHECKS  500      /* links looked at again per second */
 #define NGX_MDVR_SIG_RECHECK   5000     /* ms for one */
 #define NGX_MDVR_SIG_SENDING   30000    /* ms since the last byte */
+#define NGX_MDVR_SIG_CLOCK     600000   /* ms that a clock may be wrong before
+                                           that is taken for another zone */
 
 
+static ngx_uint_t ngx_mdvr_sig_clock_fits(ngx_mdvr_link_t *link,
+    const mdvr_message_t *m);
 static void ngx_mdvr_sig_reject(ngx_mdvr_link_t *link,
     const mdvr_message_t *m, int cause, const char *reason);
 static void ngx_mdvr_sig_knock(ngx_mdvr_link_t *link,
@@ -43,8 +49,6 @@ static ngx_uint_t ngx_mdvr_sig_imei(const ngx_mdvr_device_t *device,
     mdvr_str_t imei);
 static ngx_int_t ngx_mdvr_sig_take(ngx_mdvr_link_t *link,
     const mdvr_message_t *m, const ngx_mdvr_device_t *device);
-static ngx_int_t ngx_mdvr_sig_member(const ngx_str_t *doc, const char *name,
-    ngx_str_t *value);
 static void ngx_mdvr_sig_rechecked(void *data,
     const ngx_mdvr_device_t *device, mdvr_rc_t rc);
 static void ngx_mdvr_sig_contested(ngx_mdvr_link_t *link,
@@ -115,10 +119,22 @@ ngx_mdvr_sig_v101(ngx_mdvr_link_t *link, const mdvr_message_t *m)
     detected = mdvr_time_suggest_offset(m->time, ngx_mdvr_now_ms(),
                                         &suggestion);
 
-    link->utc_offset = device.utc_offset_minutes;
+    link->zone_set = device.offset_set;
+    link->zone_moves = 0;
+    link->zone_known = detected || device.utc_offset_minutes
+                                   != NGX_MDVR_OFFSET_UNKNOWN;
+    link->utc_offset = ngx_mdvr_sig_offset(&device);
 
-    if (device.utc_offset_minutes == NGX_MDVR_OFFSET_UNKNOWN) {
-        link->utc_offset = detected ? suggestion : 0;
+    if (!link->zone_set) {
+
+        if (detected
+            && (device.utc_offset_minutes == NGX_MDVR_OFFSET_UNKNOWN
+                || !ngx_mdvr_sig_clock_fits(link, m)))
+        {
+            link->utc_offset = suggestion;
+        }
+
+        suggestion = link->utc_offset;
     }
 
     link->bus_layout = device.bus_layout;
@@ -154,11 +170,85 @@ ngx_mdvr_sig_v101(ngx_mdvr_link_t *link, const mdvr_message_t *m)
         ngx_mdvr_position_seen(&link->device_id, link->utc_offset, m, &loc);
     }
 
+    if (detected && !link->zone_set) {
+        ngx_mdvr_registry_offset(&link->claim, link->utc_offset);
+    }
+
     if (!again && link->conf->alarm_server.len) {
         ngx_mdvr_task_alarm_server(link);
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * Many devices stamp local time, some of them only after they have seen a
+ * satellite, and clocks are put forward and back twice a year.  What was known
+ * gives way when two heartbeats in a row show the same other zone.
+ */
+
+void
+ngx_mdvr_sig_clock(ngx_mdvr_link_t *link, const mdvr_message_t *m)
+{
+    int                suggestion;
+    u_char             id[NGX_MDVR_UUID_LEN], minutes[NGX_INT_T_LEN];
+    ngx_str_t          params[2];
+    ngx_mdvr_store_t  *store;
+
+    if (link->zone_set || ngx_mdvr_sig_clock_fits(link, m)
+        || !mdvr_time_suggest_offset(m->time, ngx_mdvr_now_ms(), &suggestion)
+        || suggestion == link->utc_offset)
+    {
+        link->zone_moves = 0;
+        return;
+    }
+
+    if (link->zone_known
+        && (!link->zone_moves || link->zone_next != suggestion))
+    {
+        link->zone_moves = 1;
+        link->zone_next = suggestion;
+        return;
+    }
+
+    link->zone_known = 1;
+    link->zone_moves = 0;
+
+    ngx_log_error(NGX_LOG_NOTICE, link->connection->log, 0,
+                  "mdvr: the clock of \"%*s\" went from %d to %d min",
+                  (size_t) link->serial_len, link->serial,
+                  (int) link->utc_offset, suggestion);
+
+    link->utc_offset = suggestion;
+    ngx_mdvr_registry_offset(&link->claim, suggestion);
+
+    params[0].data = id;
+    params[0].len = ngx_mdvr_uuid_print(id, &link->device_id) - id;
+    params[1].data = minutes;
+    params[1].len = ngx_sprintf(minutes, "%d", suggestion) - minutes;
+
+    store = ngx_mdvr_store_new(NGX_MDVR_STORE_CLOCK, &link->device_id,
+                               &link->tenant_id, params, 2, NULL, 0,
+                               MDVR_STR(""));
+    if (store) {
+        ngx_mdvr_store_queue(store, NULL);
+    }
+}
+
+
+static ngx_uint_t
+ngx_mdvr_sig_clock_fits(ngx_mdvr_link_t *link, const mdvr_message_t *m)
+{
+    int64_t  at, wrong;
+
+    if (!mdvr_time_parse(m->time, link->utc_offset, &at)) {
+        return 0;
+    }
+
+    wrong = at * 1000 - ngx_mdvr_now_ms();
+
+    return wrong > -NGX_MDVR_SIG_CLOCK && wrong < NGX_MDVR_SIG_CLOCK;
 }
 
 
@@ -338,7 +428,10 @@ void
 ngx_mdvr_sig_control(void *data, const ngx_str_t *channel,
     const ngx_str_t *msg)
 {
+    json_t           *doc;
     ngx_str_t         value;
+    ngx_int_t         rc;
+    const char       *op, *text;
     ngx_queue_t      *q;
     ngx_uint_t        tenant;
     ngx_mdvr_link_t  *link;
@@ -350,27 +443,23 @@ ngx_mdvr_sig_control(void *data, const ngx_str_t *channel,
         return;
     }
 
-    if (ngx_mdvr_sig_member(msg, "\"op\":", &value) != NGX_OK) {
-        return;
+    doc = json_loadb((char *) msg->data, msg->len, 0, NULL);
+
+    op = json_string_value(json_object_get(doc, "op"));
+    text = json_string_value(json_object_get(doc, "id"));
+
+    tenant = op && ngx_strcmp(op, "tenant_changed") == 0;
+    rc = NGX_DECLINED;
+
+    if (text && (tenant || (op && ngx_strcmp(op, "device_changed") == 0))) {
+        value.data = (u_char *) text;
+        value.len = ngx_strlen(text);
+        rc = ngx_mdvr_uuid_parse(&value, &id);
     }
 
-    if (value.len == 14
-        && ngx_strncmp(value.data, "device_changed", 14) == 0)
-    {
-        tenant = 0;
+    json_decref(doc);
 
-    } else if (value.len == 14
-               && ngx_strncmp(value.data, "tenant_changed", 14) == 0)
-    {
-        tenant = 1;
-
-    } else {
-        return;
-    }
-
-    if (ngx_mdvr_sig_member(msg, "\"id\":", &value) != NGX_OK
-        || ngx_mdvr_uuid_parse(&value, &id) != NGX_OK)
-    {
+    if (rc != NGX_OK) {
         return;
     }
 
@@ -390,43 +479,6 @@ ngx_mdvr_sig_control(void *data, const ngx_str_t *channel,
         link->recheck = 1;
         ngx_mdvr_sig.rechecks = 1;
     }
-}
-
-
-/* the string of a member of a flat document of ours */
-
-static ngx_int_t
-ngx_mdvr_sig_member(const ngx_str_t *doc, const char *name, ngx_str_t *value)
-{
-    u_char  *p, *last;
-
-    last = doc->data + doc->len;
-    p = ngx_strnstr(doc->data, (char *) name, doc->len);
-
-    if (p == NULL) {
-        return NGX_DECLINED;
-    }
-
-    p += ngx_strlen(name);
-
-    while (p < last && *p == ' ') {
-        p++;
-    }
-
-    if (p == last || *p++ != '"') {
-        return NGX_DECLINED;
-    }
-
-    value->data = p;
-    p = ngx_strlchr(p, last, '"');
-
-    if (p == NULL) {
-        return NGX_DECLINED;
-    }
-
-    value->len = p - value->data;
-
-    return NGX_OK;
 }
 
 
@@ -529,8 +581,11 @@ ngx_mdvr_sig_rechecked(void *data, const ngx_mdvr_device_t *device,
     link->encoding = mdvr_text_find(mdvr_cstr((char *)
                                               device->text_encoding));
 
-    if (device->utc_offset_minutes != NGX_MDVR_OFFSET_UNKNOWN) {
-        link->utc_offset = device->utc_offset_minutes;
+    /* what its clock showed last on this connection is newer than the row */
+
+    if (device->offset_set || link->zone_set) {
+        link->utc_offset = ngx_mdvr_sig_offset(device);
+        link->zone_set = device->offset_set;
     }
 }
 

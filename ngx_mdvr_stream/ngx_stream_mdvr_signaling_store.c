@@ -131,7 +131,10 @@ static const ngx_mdvr_store_call_t  ngx_mdvr_store_calls[] = {
 
     /* NGX_MDVR_STORE_LATE */
     { "select message from mdvr.command_late($1::uuid, $2, $3::timestamptz,"
-      " $4, $5, $6::int, $7, $8, $9)", 9, 1, 1 }
+      " $4, $5, $6::int, $7, $8, $9)", 9, 1, 1 },
+
+    /* NGX_MDVR_STORE_CLOCK */
+    { "select mdvr.device_clock($1::uuid, $2::smallint)", 2, 0, 0 }
 };
 
 
