@@ -4,13 +4,31 @@
 
 #include "mdvr/web/ws_offer.h"
 
-#include <strings.h>
+/* `word` has small letters, digits, '-' and '_' only */
 
 static bool
 is(mdvr_str_t s, const char *word)
 {
-    return s.len == strlen(word)
-           && strncasecmp((const char *) s.p, word, s.len) == 0;
+    size_t   i;
+    uint8_t  c;
+
+    if (s.len != strlen(word)) {
+        return false;
+    }
+
+    for (i = 0; i < s.len; i++) {
+        c = s.p[i];
+
+        if (c >= 'A' && c <= 'Z') {
+            c |= 0x20;
+        }
+
+        if (c != (uint8_t) word[i]) {
+            return false;
+        }
+    }
+
+    return true;
 }
 
 static mdvr_str_t
