@@ -163,7 +163,7 @@ for (grep { $_->[0] =~ /^V/ && $_->[1] eq 'S' } @meaning) {
         $stored{$keyword} ? eventually(sub { $stored{$keyword}->() }) || '-'
         : $t->value('select count(*) from mdvr.alarm_message where keyword = ?', $keyword) ? 'alarm' : '-';
 }
-for (grep { $_->[0] =~ /^V/ && $_->[1] eq 'M' } @meaning) { $row{ $_->[0] } = { answer => '0x6000', stored => '-' } }
+for (grep { $_->[0] =~ /^V/ && $_->[1] eq 'M' } @meaning) { $row{ $_->[0] } = { answer => $_->[0] eq 'V105' ? '0x6000, 0x6401' : '0x6000', stored => '-' } }
 
 # ------------------------------------------------------- what can be sent to a device
 
@@ -218,7 +218,7 @@ message to a running server (`MDVR_UPDATE=1 perl t/signaling/conformance.t` writ
 - vectors: how many messages of the reference's vectors carry it
 
 Further alarms (V2xx) of newer firmware are acknowledged and stored as kind `unknown`. Other unknown keywords are counted, logged once per
-connection and not answered.
+device and firmware, and not answered.
 
 | keyword | port | meaning | decoded | answered | stored | simulated | vectors |
 |---|---|---|---|---|---|---|---|

@@ -38,9 +38,10 @@ ok eventually(sub { $t->value("select node from mdvr.device_state s join mdvr.de
 my $back = $t->device('00007', node => $a)->register;
 ok $else->closed, 'and back';
 ok eventually(sub { holder('00007') =~ /^a / }), 'with the route';
+my $is = sub { $t->value("select s.node || ' ' || s.online from mdvr.device_state s join mdvr.device d on d.id = s.device_id where serial = '00007'") };
+ok eventually(sub { $is->() eq 'a true' }), 'the record names this node again';
 sleep 0.2;
-is $t->value("select online from mdvr.device_state s join mdvr.device d on d.id = s.device_id where serial = '00007'"), 't',
-    'the end of the older connection does not make the device offline';
+is $is->(), 'a true', 'the end of the older connection does not make the device offline';
 
 # ------------------------------------------------------------------- a dead worker
 
