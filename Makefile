@@ -324,4 +324,4 @@ $(B)/clips/.stamp: sim/clips.sh
 	$(Q)sim/clips.sh $(@D) >$(B)/clips.log 2>&1 || { tail -n 20 $(B)/clips.log; exit 1; }
 	@touch $@
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -type f -name '*.d' 2>/dev/null)

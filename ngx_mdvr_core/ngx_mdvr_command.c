@@ -88,7 +88,7 @@ static const char  ngx_mdvr_route_refresh_script[] =
     "local v = redis.call('get', KEYS[1])"
     " local n, s = string.match(v or '', '^(%S+) (%d+) ')"
     " if v == false or n == nil or (n == ARGV[2]"
-    " and math.floor(tonumber(s) / 64) == tonumber(ARGV[3])) then"
+    " and math.floor(tonumber(s) / 256) == tonumber(ARGV[3])) then"
     " redis.call('set', KEYS[1], ARGV[1], 'EX', " NGX_MDVR_ROUTE_TTL ")"
     " return '' end return v";
 
@@ -112,7 +112,8 @@ static ngx_str_t              ngx_mdvr_command_ans;
 static ngx_str_t              ngx_mdvr_command_cmd;
 
 
-#define ngx_mdvr_wire(slot)  (ngx_mdvr_command_tag << 6 | (uint32_t) (slot))
+#define ngx_mdvr_wire(slot)                                                   \
+    (ngx_mdvr_command_tag << NGX_MDVR_SLOT_BITS | (uint32_t) (slot))
 
 
 ngx_int_t
@@ -910,7 +911,7 @@ ngx_mdvr_route_claimed(void *data, const redisReply *reply, mdvr_rc_t rc)
 
     if (rc == MDVR_OK && reply->type == REDIS_REPLY_STRING
         && mdvr_route_parse(mdvr_str(reply->str, reply->len), &route)
-        && (route.slot >> 6 != ngx_mdvr_command_tag
+        && (route.slot >> NGX_MDVR_SLOT_BITS != ngx_mdvr_command_tag
             || !mdvr_str_eq(route.node,
                             ngx_mdvr_view(&ngx_mdvr_command_conf->node))))
     {

@@ -22,7 +22,8 @@
 #include "ngx_mdvr_core/ngx_mdvr_uuid.h"
 
 
-#define NGX_MDVR_SLOTS      64
+#define NGX_MDVR_SLOTS      256      /* two workers, a reload each 3 s */
+#define NGX_MDVR_SLOT_BITS  8
 #define NGX_MDVR_NO_SLOT    ((ngx_uint_t) -1)
 
 #define NGX_MDVR_NODE_MAX   32

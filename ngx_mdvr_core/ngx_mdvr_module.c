@@ -918,11 +918,58 @@ ngx_mdvr_exit_process(ngx_cycle_t *cycle)
 }
 
 
+/*
+ * Workers that die one after the other leave nobody to sweep: who finds every
+ * slot taken gives back those of the dead.  Their devices are not told of
+ * to PostgreSQL here; they register again.
+ */
+
+static ngx_uint_t
+ngx_mdvr_reclaim_slots(ngx_cycle_t *cycle)
+{
+    ngx_uint_t         i, n;
+    ngx_mdvr_slot_t   *slot;
+    ngx_atomic_uint_t  pid;
+
+    n = 0;
+
+    for (i = 0; i < NGX_MDVR_SLOTS; i++) {
+        slot = &ngx_mdvr_zone->sh->slots[i];
+        pid = slot->pid;
+
+        if (pid == 0 || kill((pid_t) pid, 0) == 0 || ngx_errno != ESRCH
+            || !ngx_atomic_cmp_set(&slot->sweeper, 0, ngx_pid))
+        {
+            continue;
+        }
+
+        while (ngx_mdvr_registry_sweep(i) == NGX_AGAIN) { /* void */ }
+
+        ngx_shmtx_lock(&ngx_mdvr_zone->shpool->mutex);
+        slot->sweeper = 0;
+        slot->pid = 0;
+        ngx_shmtx_unlock(&ngx_mdvr_zone->shpool->mutex);
+
+        n++;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                  "all slots were taken, %ui of workers that died are free "
+                  "again", n);
+
+    return n;
+}
+
+
 static ngx_int_t
 ngx_mdvr_take_slot(ngx_cycle_t *cycle)
 {
-    ngx_uint_t        i;
+    ngx_uint_t        i, again;
     ngx_mdvr_slot_t  *slot;
+
+    again = 1;
+
+take:
 
     ngx_shmtx_lock(&ngx_mdvr_zone->shpool->mutex);
 
@@ -950,6 +997,11 @@ ngx_mdvr_take_slot(ngx_cycle_t *cycle)
     }
 
     ngx_shmtx_unlock(&ngx_mdvr_zone->shpool->mutex);
+
+    if (i == NGX_MDVR_SLOTS && again && ngx_mdvr_reclaim_slots(cycle)) {
+        again = 0;
+        goto take;
+    }
 
     if (i == NGX_MDVR_SLOTS) {
         ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
