@@ -21,6 +21,8 @@
 #define NGX_MDVR_REDIS_OUT          (4 * 1024 * 1024)
 #define NGX_MDVR_REDIS_OUT_DROP     (1024 * 1024)
 #define NGX_MDVR_REDIS_KEEP         65536   /* output buffer kept when empty */
+#define NGX_MDVR_REDIS_GATHER       3       /* ms that a droppable message may */
+#define NGX_MDVR_REDIS_GATHER_SIZE  16384   /* wait for others, and bytes */
 
 #define NGX_MDVR_REDIS_CONNECT      3000    /* ms */
 #define NGX_MDVR_REDIS_PING         5000
@@ -92,6 +94,11 @@ struct ngx_mdvr_redis_channel_s {
 
 static ngx_int_t ngx_mdvr_redis_append(ngx_mdvr_redis_link_t *link,
     ngx_int_t argc, const char **argv, const size_t *lens);
+static ngx_int_t ngx_mdvr_redis_format(ngx_mdvr_redis_link_t *link,
+    ngx_int_t argc, const char **argv, const size_t *lens);
+static void ngx_mdvr_redis_leave(ngx_mdvr_redis_link_t *link,
+    ngx_uint_t gather);
+static void ngx_mdvr_redis_gathered(ngx_event_t *ev);
 static void ngx_mdvr_redis_refuse(ngx_event_t *ev);
 static void ngx_mdvr_redis_deadline(ngx_event_t *ev);
 static void ngx_mdvr_redis_gone(ngx_mdvr_tie_t *tie);
@@ -119,6 +126,7 @@ static void ngx_mdvr_redis_subscription(const char *verb,
 
 static ngx_mdvr_redis_link_t      ngx_mdvr_redis_cmd;
 static ngx_mdvr_redis_link_t      ngx_mdvr_redis_sub;
+static ngx_event_t                ngx_mdvr_redis_gather;
 static ngx_queue_t                ngx_mdvr_redis_refused;
 static ngx_event_t                ngx_mdvr_redis_refuse_event;
 static ngx_mdvr_redis_channel_t  *ngx_mdvr_redis_channels
@@ -314,6 +322,10 @@ ngx_mdvr_redis_init(ngx_cycle_t *cycle, ngx_mdvr_core_conf_t *conf)
     ngx_mdvr_redis_refuse_event.handler = ngx_mdvr_redis_refuse;
     ngx_mdvr_redis_refuse_event.log = cycle->log;
 
+    ngx_mdvr_redis_gather.handler = ngx_mdvr_redis_gathered;
+    ngx_mdvr_redis_gather.data = &ngx_mdvr_redis_cmd;
+    ngx_mdvr_redis_gather.log = cycle->log;
+
     for (i = 0; i < 2; i++) {
         link = i ? &ngx_mdvr_redis_sub : &ngx_mdvr_redis_cmd;
 
@@ -447,7 +459,7 @@ ngx_mdvr_redis_publish(const ngx_str_t *channel, const ngx_str_t *msg,
     req = ngx_calloc(sizeof(ngx_mdvr_redis_req_t), ngx_cycle->log);
 
     if (req == NULL
-        || ngx_mdvr_redis_append(link, 3, argv, lens) != NGX_OK)
+        || ngx_mdvr_redis_format(link, 3, argv, lens) != NGX_OK)
     {
         if (req) {
             ngx_free(req);
@@ -458,18 +470,30 @@ ngx_mdvr_redis_publish(const ngx_str_t *channel, const ngx_str_t *msg,
     }
 
     ngx_queue_insert_tail(&link->fifo, &req->queue);
+    ngx_mdvr_redis_leave(link, flags & NGX_MDVR_REDIS_DROPPABLE);
 
     return NGX_OK;
 }
 
 
-/*
- * Formats straight into the output buffer.  The bytes leave at the end of
- * this turn of the event loop, all in one write.
- */
-
 static ngx_int_t
 ngx_mdvr_redis_append(ngx_mdvr_redis_link_t *link, ngx_int_t argc,
+    const char **argv, const size_t *lens)
+{
+    if (ngx_mdvr_redis_format(link, argc, argv, lens) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_mdvr_redis_leave(link, 0);
+
+    return NGX_OK;
+}
+
+
+/* straight into the output buffer */
+
+static ngx_int_t
+ngx_mdvr_redis_format(ngx_mdvr_redis_link_t *link, ngx_int_t argc,
     const char **argv, const size_t *lens)
 {
     size_t      need, size, len;
@@ -525,11 +549,40 @@ ngx_mdvr_redis_append(ngx_mdvr_redis_link_t *link, ngx_int_t argc,
 
     link->tail = p - link->out;
 
-    if (link->state >= redis_greeting) {
-        ngx_post_event(link->c->write, &ngx_posted_events);
+    return NGX_OK;
+}
+
+
+/*
+ * The bytes leave at the end of this turn of the event loop, all in one write.
+ * Live positions, which come one a turn, gather for a moment: a write, a
+ * wake-up of Redis and its answer for each cost more than everything else.
+ */
+
+static void
+ngx_mdvr_redis_leave(ngx_mdvr_redis_link_t *link, ngx_uint_t gather)
+{
+    if (link->state < redis_greeting) {
+        return;
     }
 
-    return NGX_OK;
+    if (gather && link->tail - link->head < NGX_MDVR_REDIS_GATHER_SIZE) {
+
+        if (!ngx_mdvr_redis_gather.timer_set) {
+            ngx_add_timer(&ngx_mdvr_redis_gather, NGX_MDVR_REDIS_GATHER);
+        }
+
+        return;
+    }
+
+    ngx_post_event(link->c->write, &ngx_posted_events);
+}
+
+
+static void
+ngx_mdvr_redis_gathered(ngx_event_t *ev)
+{
+    ngx_mdvr_redis_leave(ev->data, 0);
 }
 
 
