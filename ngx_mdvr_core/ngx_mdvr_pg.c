@@ -414,7 +414,8 @@ ngx_mdvr_pg_copy(ngx_mdvr_pg_req_t *req, const ngx_mdvr_pg_call_t *call)
 
 /*
  * Long calls share half of the connections that are up, one at least: short
- * ones find another where nothing long is before them.
+ * ones find another where nothing long is before them, and batches that run
+ * side by side only wait for each other.
  */
 
 static ngx_mdvr_pg_conn_t *
