@@ -67,7 +67,7 @@ help:
 	@echo 'make unit       C unit tests only;  make test T=t/api  only some of the tests'
 	@echo 'make fuzz       20 s of fuzzing per parser (FUZZ_S=seconds)'
 	@echo 'make test-long  long fuzzing, faults, reloads, soak'
-	@echo 'make bench      measurements of docs/benchmarks.md'
+	@echo 'make bench      measurements of docs/benchmarks.md (T=name, ARGS=...)'
 	@echo 'make deb        a Debian package of what has been built'
 	@echo 'make clean      remove build/ (var/ stays)'
 	@echo 'Settings: docs/operations.md.  V=1 shows commands, JOBS=n builds in parallel.'
@@ -117,7 +117,7 @@ test-long: build
 
 bench: build
 	@$(MAKE) -j$(JOBS) benches
-	@t/run-bench $(T)
+	@BENCH_ARGS='$(ARGS)' t/run-bench $(T)
 
 clean:
 	rm -rf $(B) web/dist
