@@ -36,6 +36,7 @@ ngx_http_mdvr_api_schema_ref(json_t *all, const ngx_http_mdvr_api_schema_t *s,
     int closed)
 {
     char                              ref[128];
+    json_t                           *schema;
     const ngx_http_mdvr_api_field_t  *f;
 
     for (f = s->fields; f->name; f++) {
@@ -49,13 +50,100 @@ ngx_http_mdvr_api_schema_ref(json_t *all, const ngx_http_mdvr_api_schema_t *s,
     }
 
     if (json_object_get(all, s->name) == NULL) {
-        json_object_set_new(all, s->name,
-                            ngx_http_mdvr_api_schema_json(s, closed));
+        schema = ngx_http_mdvr_api_schema_json(s, closed);
+
+        if (!closed && s->example == NULL) {
+            json_object_set_new(schema, "examples",
+                                json_pack("[o]",
+                                          ngx_http_mdvr_api_example(s)));
+        }
+
+        json_object_set_new(all, s->name, schema);
     }
 
     snprintf(ref, sizeof(ref), "#/components/schemas/%s", s->name);
 
     return json_pack("{s:s}", "$ref", ref);
+}
+
+
+/* content of an answer that is not JSON */
+
+static json_t *
+ngx_http_mdvr_api_media(const char *type)
+{
+    ngx_uint_t  i;
+
+    static const struct {
+        const char  *type;
+        const char  *example;
+    } texts[] = {
+        { "text/csv", "at,lat,lon,speed_kmh\r\n"
+          "2026-01-31T08:15:30.250Z,22.672803,114.059394,63.4\r\n" },
+        { "application/gpx+xml", "<?xml version=\"1.0\"?><gpx version=\"1.1\">"
+          "<trk><trkseg><trkpt lat=\"22.672803\" lon=\"114.059394\"/>"
+          "</trkseg></trk></gpx>" },
+        { "application/geo+json", "{\"type\":\"FeatureCollection\","
+          "\"features\":[]}" },
+        { "application/vnd.apple.mpegurl", "#EXTM3U\n#EXT-X-VERSION:7\n"
+          "#EXT-X-TARGETDURATION:6\n" },
+        { "text/event-stream", "id: 1738\nevent: alarm\n"
+          "data: {\"type\":\"alarm\",\"id\":\"1738\"}\n\n" },
+        { "text/html", "<!doctype html>" }
+    };
+
+    for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        if (ngx_strcmp(texts[i].type, type) == 0) {
+            return json_pack("{s:{s:s}, s:s}", "schema", "type", "string",
+                             "example", texts[i].example);
+        }
+    }
+
+    if (ngx_strcmp(type, "application/json") == 0) {
+        return json_pack("{s:{s:s}, s:{s:s}}", "schema", "type", "object",
+                         "example", "openapi", "3.1.0");
+    }
+
+    return json_pack("{s:{s:s, s:s}}", "schema", "type", "string",
+                     "format", "binary");
+}
+
+
+/*
+ * The errors that a route can answer, beside those of every one ("default"): by
+ * what the table says about it.
+ */
+
+static void
+ngx_http_mdvr_api_errors(json_t *answers, const ngx_http_mdvr_api_route_t *route)
+{
+    char        status[8];
+    ngx_uint_t  i;
+
+    struct {
+        ngx_uint_t   status;
+        ngx_uint_t   can;
+    } errors[] = {
+        { 400, route->body != NULL },
+        { 401, !(route->scope & API_PUBLIC) || route->body != NULL },
+        { 403, !(route->scope & (API_PUBLIC|API_ANY))
+               || (route->flags & API_NO_KEY) },
+        { 404, strchr(route->path, '{') != NULL },
+        { 409, route->method == NGX_HTTP_POST
+               || route->method == NGX_HTTP_PATCH },
+        { 422, route->body != NULL || route->query != NULL },
+        { 429, !(route->scope & API_PUBLIC) || route->body != NULL },
+        { 503, !(route->scope & API_PUBLIC) || route->body != NULL }
+    };
+
+    for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+        if (errors[i].can) {
+            snprintf(status, sizeof(status), "%d", (int) errors[i].status);
+            json_object_set_new(answers, status,
+                                json_pack("{s:s}", "$ref",
+                                          "#/components/responses/Problem"));
+        }
+    }
 }
 
 
@@ -128,6 +216,7 @@ ngx_http_mdvr_api_operation(json_t *schemas,
 {
     char                              status[8];
     json_t                           *op, *list, *answers, *schema, *content;
+    json_t                           *example;
     uint32_t                          bit;
     const ngx_http_mdvr_api_export_t *export;
 
@@ -179,8 +268,9 @@ ngx_http_mdvr_api_operation(json_t *schemas,
 
     } else if (route->flags & API_RAW_BODY) {
         json_object_set_new(op, "requestBody",
-            json_pack("{s:b, s:{s:{}}}", "required", 1, "content",
-                      "application/octet-stream"));
+            json_pack("{s:b, s:{s:o}}", "required", 1, "content",
+                      "application/octet-stream",
+                      ngx_http_mdvr_api_media("application/octet-stream")));
     }
 
     answers = json_object();
@@ -191,9 +281,13 @@ ngx_http_mdvr_api_operation(json_t *schemas,
              : (route->flags & API_ACCEPTED) ? 202 : 200);
 
     if (route->answer) {
+        example = NULL;
         schema = ngx_http_mdvr_api_schema_ref(schemas, route->answer, 0);
 
         if (route->flags & API_LIST) {
+            example = json_pack("{s:[o], s:n}", "items",
+                                ngx_http_mdvr_api_example(route->answer),
+                                "next_cursor");
             schema = json_pack("{s:s, s:{s:{s:s, s:o}, s:{s:[s, s]}}, s:[s, s]}",
                                "type", "object", "properties",
                                "items", "type", "array", "items", schema,
@@ -201,11 +295,12 @@ ngx_http_mdvr_api_operation(json_t *schemas,
                                "required", "items", "next_cursor");
         }
 
-        content = json_pack("{s:{s:o}}", "application/json", "schema", schema);
+        content = json_pack("{s:{s:o, s:o*}}", "application/json", "schema",
+                            schema, "example", example);
 
         for (export = route->exports; export && export->type; export++) {
             json_object_set_new(content, export->type,
-                json_pack("{s:{s:s}}", "schema", "type", "string"));
+                                ngx_http_mdvr_api_media(export->type));
         }
 
         json_object_set_new(answers, status,
@@ -214,13 +309,15 @@ ngx_http_mdvr_api_operation(json_t *schemas,
 
     } else if (route->media) {
         json_object_set_new(answers, status,
-            json_pack("{s:s, s:{s:{}}}", "description", "success", "content",
-                      route->media));
+            json_pack("{s:s, s:{s:o}}", "description", "success", "content",
+                      route->media, ngx_http_mdvr_api_media(route->media)));
 
     } else {
         json_object_set_new(answers, status,
                             json_pack("{s:s}", "description", "success"));
     }
+
+    ngx_http_mdvr_api_errors(answers, route);
 
     json_object_set_new(answers, "default",
                         json_pack("{s:s}", "$ref",
@@ -278,7 +375,8 @@ ngx_http_mdvr_api_build(void)
                   "request_id"));
 
     doc = json_pack("{s:s, s:{s:s, s:s, s:s}, s:[{s:s}], s:o, s:{s:o,"
-                    " s:{s:{s:s, s:{s:{s:{s:s}}}}}, s:{s:{s:s, s:s, s:s}}}}",
+                    " s:{s:{s:s, s:{s:{s:{s:s}, s:{s:s, s:s, s:i, s:s, s:s, s:s,"
+                    " s:[{s:s, s:s}]}}}}}, s:{s:{s:s, s:s, s:s}}}}",
                     "openapi", "3.1.0",
                     "info", "title", "MDVR platform", "version", "1",
                     "description",
@@ -290,7 +388,13 @@ ngx_http_mdvr_api_build(void)
                     "schemas", schemas,
                     "responses", "Problem", "description", "an error",
                     "content", "application/problem+json", "schema",
-                    "$ref", "#/components/schemas/Problem",
+                    "$ref", "#/components/schemas/Problem", "example",
+                    "type", "about:blank", "title", "Unprocessable Entity",
+                    "status", 422, "code", "out_of_range", "detail",
+                    "channel must be between 1 and 64", "request_id",
+                    "0190b6c2-7c1a-7d3e-9f42-5b6a7c8d9e0f", "errors",
+                    "field", "channel", "message",
+                    "must be between 1 and 64",
                     "securitySchemes", "bearer", "type", "http",
                     "scheme", "bearer", "description",
                     "an access token of POST /auth/login, or an API key");

@@ -116,6 +116,12 @@ json_t *ngx_http_mdvr_api_schema_json(const ngx_http_mdvr_api_schema_t *schema,
 json_t *ngx_http_mdvr_api_field_json(const ngx_http_mdvr_api_field_t *f,
     int closed);
 
+/*
+ * An example of such an object: the schema's own, else one value for each field
+ * (ngx_http_mdvr_api_example.c).  The caller frees it.
+ */
+json_t *ngx_http_mdvr_api_example(const ngx_http_mdvr_api_schema_t *schema);
+
 /* RFC 3339 with any offset; -1 when malformed. */
 int ngx_http_mdvr_api_is_time(const char *p, size_t len);
 int ngx_http_mdvr_api_is_uuid(const char *p, size_t len);

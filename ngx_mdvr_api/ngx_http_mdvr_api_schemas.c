@@ -49,7 +49,7 @@
 
 
 const ngx_http_mdvr_api_schema_t  api_empty = {
-    "Empty", (const ngx_http_mdvr_api_field_t[]) { F_END }, NULL
+    "Empty", (const ngx_http_mdvr_api_field_t[]) { F_END }, "{}"
 };
 
 
@@ -81,10 +81,13 @@ SCHEMA(tokens, "Tokens", NULL,
     F_INT("refresh_expires_in", 0, 0, 0),
     F_OBJ("user", REQ, &api_me))
 
-SCHEMA(refresh, "Refresh", NULL,
+SCHEMA(refresh, "Refresh",
+    "{\"refresh_token\":\"AZ3k0u5wYq9bLhT7rXc2AZ3k0u5wYq9bLhT7rXc2abc\"}",
     F_SECRET("refresh_token", REQ, 1, 512))
 
-SCHEMA(password, "PasswordChange", NULL,
+SCHEMA(password, "PasswordChange",
+    "{\"current_password\":\"correct horse battery\","
+    "\"new_password\":\"a better horse battery\"}",
     F_SECRET("current_password", REQ, 1, 1024),
     F_SECRET("new_password", REQ, 0, 1024))
 
@@ -162,7 +165,7 @@ SCHEMA(tenant_new, "TenantNew",
     TENANT_SETTINGS(0),
     F_OBJ("settings", 0, &api_tenant_settings))
 
-SCHEMA(tenant_change, "TenantChange", NULL,
+SCHEMA(tenant_change, "TenantChange", "{\"name\":\"North Buses Ltd\"}",
     F_STR("name", 0, 1, 200),
     TENANT_SETTINGS(0),
     F_BOOL("suspended", 0),
@@ -416,7 +419,7 @@ SCHEMA(group_new, "GroupNew", "{\"name\":\"Night buses\",\"device_ids\":[]}",
     F_STR("name", REQ, 1, 200),
     F_UUID("device_ids", LIST))
 
-SCHEMA(group_change, "GroupChange", NULL,
+SCHEMA(group_change, "GroupChange", "{\"name\":\"Night buses\"}",
     F_STR("name", 0, 1, 200),
     F_UUID("device_ids", LIST))
 
@@ -513,7 +516,8 @@ SCHEMA(command, "Command", NULL,
     F_TIME("sent_at", REQ|NUL),
     F_TIME("answered_at", REQ|NUL))
 
-SCHEMA(upgrade, "Upgrade", NULL,
+SCHEMA(upgrade, "Upgrade",
+    "{\"firmware_id\":\"0190b6c2-7c1a-7d3e-9f42-5b6a7c8d9e0f\"}",
     F_UUID("firmware_id", REQ),
     F_INT("timeout_s", 0, 1, 3600))
 
@@ -530,12 +534,12 @@ SCHEMA(finding, "Finding", NULL,
     F_STR("picture_url", REQ|NUL, 0, 0))
 
 SCHEMA(sprite, "Sprite", NULL,
-    F_INT("columns", REQ, 1, 0),
-    F_INT("rows", REQ, 1, 0),
-    F_INT("width", REQ, 1, 0),
-    F_INT("height", REQ, 1, 0),
+    F_INT("columns", REQ, 1, BIG),
+    F_INT("rows", REQ, 1, BIG),
+    F_INT("width", REQ, 1, BIG),
+    F_INT("height", REQ, 1, BIG),
     F_NUM("every_s", REQ, 0, 0),
-    F_INT("count", REQ, 1, 0))
+    F_INT("count", REQ, 1, BIG))
 
 SCHEMA(media, "Media", NULL,
     F_UUID("id", REQ),
@@ -643,7 +647,8 @@ SCHEMA(recording, "Recording", NULL,
     F_INT("duration_s", REQ, 0, 0),
     F_INT("size_bytes", REQ|NUL, 0, 0))
 
-SCHEMA(playback_new, "PlaybackNew", NULL,
+SCHEMA(playback_new, "PlaybackNew",
+    "{\"path\":\"/mnt/sd0/2026-01/31/01-081500-082000.h264\"}",
     F_STR("path", REQ, 1, 1024),
     F_BOOL("force", 0))
 

@@ -216,7 +216,7 @@ for my $role (qw(super_admin tenant_admin technician client_user)) {
                 : !$may ? ($route->{kind} || $what eq 'own' ? '403' : '403|404')
                 : $what eq 'own' ? join('|', $fine, grep { defined } $also{ $route->{what} }, $user ? undef : $super{ $route->{what} })
                 # what concerns only oneself asks for no tenant
-                : $route->{scope} eq 'any' && !$route->{kind} ? $fine
+                : $route->{scope} eq 'any' && !$route->{kind} ? join('|', $fine, grep { defined } $also{ $route->{what} })
                 : $route->{scope} eq '-' ? '2\d\d|404'
                 : !$route->{kind} ? ($user ? '404|403' : "$fine|400|401|403|404|415")
                 : $route->{kind} eq 'tenants' && !$user && $what eq 'foreign' ? '2\d\d|409|422'

@@ -88,7 +88,8 @@ my $media = $t->value("insert into mdvr.media (tenant_id, device_id, alarm_id, k
     'a/t', 15) returning id");
 $t->sql("insert into mdvr.finding (tenant_id, device_id, media_id, kind, confidence, at_s, box, model, model_version)
     values ('$tenant', '$id', '$media', 'person', 0.9, 1.5, '[0, 0, 10, 10]', 'hog', '1')");
-my $download = $t->value("insert into mdvr.download (tenant_id, device_id, origin, path) values ('$tenant', '$id', 'user', '/x') returning id");
+my $download = $t->value("insert into mdvr.download (tenant_id, device_id, origin, path, status, failed_reason)
+    values ('$tenant', '$id', 'user', '/x', 'failed', 'x') returning id");
 $t->sql("insert into mdvr.firmware (tenant_id, name, version, size_bytes, md5, sha256, object_key)
     values ('$tenant', 'a.img', '2.1', 9, decode(repeat('00', 16), 'hex'), sha256('x'), 'f')");
 $t->device('99999', connect => 1)->v101(no_wait => 1);
@@ -172,6 +173,33 @@ for my $name (keys %{ $doc->{components}{schemas} }) {
     push @bad, map { check($s, $_, $name) } @{ $s->{examples} // [] };
 }
 ok !@bad, 'the examples are valid' or diag join "\n", @bad;
+
+# every request and every answer of every route has an example that fits
+@bad = ();
+my $examples = 0;
+for my $path (sort keys %{ $doc->{paths} }) {
+    for my $method (sort keys %{ $doc->{paths}{$path} }) {
+        my $op = $doc->{paths}{$path}{$method};
+        my %part = map { ("answer $_" => $op->{responses}{$_}) } keys %{ $op->{responses} };
+        $part{request} = $op->{requestBody} if $op->{requestBody};
+        for my $what (sort keys %part) {
+            my $x = $part{$what};
+            $x = $doc->{components}{responses}{ $x->{'$ref'} =~ s{.*/}{}r } if $x->{'$ref'};
+            for my $type (sort keys %{ $x->{content} // {} }) {
+                my $c = $x->{content}{$type};
+                next if ($c->{schema}{format} // '') eq 'binary';
+                my @e = exists $c->{example} ? $c->{example} : $c->{examples} ? map { $_->{value} } values %{ $c->{examples} }
+                    : $c->{schema} ? @{ resolve($c->{schema})->{examples} // [] } : ();
+                $examples += @e;
+                push @bad, "$method $path: $what of $type has no example" unless @e;
+                push @bad, map { "$method $path $what: $_" } map { check($c->{schema}, $_, '') } @e if $type =~ /json$/ && $type !~ /geo/;
+            }
+        }
+        push @bad, "$method $path says nothing of 401" if ($op->{security} && @{ $op->{security} }) && !$op->{responses}{401};
+        push @bad, "$method $path says nothing of 404" if $path =~ /\{/ && !$op->{responses}{404};
+    }
+}
+ok !@bad, "every request and answer has a valid example: $examples" or diag join "\n", @bad[0 .. ($#bad > 20 ? 20 : $#bad)];
 
 my $refs = JSON::PP->new->canonical->encode($doc);
 my %missing = map { $_ => 1 } grep { !$doc->{components}{schemas}{$_} } $refs =~ m{"#/components/schemas/(\w+)"}g;
