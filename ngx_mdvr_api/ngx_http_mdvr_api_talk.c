@@ -131,7 +131,8 @@ ngx_http_mdvr_api_talk_start(ngx_http_mdvr_api_ctx_t *ctx)
     ctx->data = v;
 
     ngx_http_mdvr_api_query(ctx,
-        "select d.serial, d.channels, d.enabled, mdvr.quota_live()"
+        "select d.serial, d.channels, d.enabled, mdvr.quota_live(),"
+        " mdvr.device_upgrading(d.id)::int"
         " from mdvr.device d where d.id = $1::uuid and d.deleted_at is null",
         "id", NULL, ngx_http_mdvr_api_talk_device);
 }
@@ -164,11 +165,7 @@ ngx_http_mdvr_api_talk_device(ngx_http_mdvr_api_ctx_t *ctx,
     const ngx_mdvr_pg_rows_t *rows)
 {
     int64_t                    channels;
-    uint32_t                   i;
     ngx_str_t                  s;
-    mdvr_bus_t                *bus;
-    mdvr_bus_ref_t             ref;
-    mdvr_bus_info_t            info;
     ngx_http_mdvr_api_talk_t  *v = ctx->data;
 
     if (ngx_mdvr_pg_nrows(rows) == 0) {
@@ -197,9 +194,7 @@ ngx_http_mdvr_api_talk_device(ngx_http_mdvr_api_ctx_t *ctx,
         return;
     }
 
-    bus = ngx_mdvr_bus();
-
-    if (bus == NULL) {
+    if (ngx_mdvr_bus() == NULL) {
         ngx_http_mdvr_api_problem(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
                                   "unavailable", "voice is not available", 2);
         return;
@@ -207,17 +202,11 @@ ngx_http_mdvr_api_talk_device(ngx_http_mdvr_api_ctx_t *ctx,
 
     /* an upgrade is the one thing that a device does not interrupt */
 
-    for (i = 0; i < mdvr_bus_streams(bus); i++) {
-        if (mdvr_bus_at(bus, i, &ref) == MDVR_OK
-            && mdvr_bus_info(bus, ref, &info) == MDVR_OK
-            && info.kind == MDVR_BUS_KIND_UPGRADE
-            && info.state == MDVR_BUS_LIVE
-            && ngx_memcmp(info.device_id, v->device.b, 16) == 0)
-        {
-            ngx_http_mdvr_api_talk_busy(v, "an upgrade of the firmware runs, "
-                                        "which cannot be interrupted");
-            return;
-        }
+    s = ngx_mdvr_pg_value(rows, 0, 4);
+
+    if (s.len && s.data[0] == '1') {
+        ngx_http_mdvr_api_talk_busy(v, API_UPGRADING);
+        return;
     }
 
     ngx_http_mdvr_api_talk_claim(v, v->force);
@@ -637,6 +626,7 @@ ngx_http_mdvr_api_talk_stopped(ngx_http_mdvr_api_ctx_t *ctx,
     ngx_uint_t             i, n;
     mdvr_bus_info_t        info;
     ngx_mdvr_uuid_t        id, device;
+    ngx_mdvr_command_t     command;
     ngx_mdvr_talk_note_t   note;
 
     n = ngx_mdvr_pg_nrows(rows);
@@ -667,6 +657,19 @@ ngx_http_mdvr_api_talk_stopped(ngx_http_mdvr_api_ctx_t *ctx,
         }
     }
 
+    /* none that ran: a call of the vehicle that waits is refused */
+
+    if (ngx_mdvr_pg_uuid(rows, 0, 0, &id) != NGX_OK) {
+        ngx_memzero(&command, sizeof(ngx_mdvr_command_t));
+        command.serial = ngx_mdvr_pg_value(rows, 0, 1);
+        ngx_str_set(&command.keyword, "C100");
+        ngx_str_set(&command.body, "V130,0");
+        command.timeout = 5000;
+        command.request_id = *ngx_mdvr_http_request_id(ctx->request);
+
+        (void) ngx_mdvr_command_send(NULL, &command, NULL, NULL);
+    }
+
     ngx_http_mdvr_api_empty(ctx);
 }
 
@@ -681,14 +684,14 @@ ngx_http_mdvr_api_talk_stop(ngx_http_mdvr_api_ctx_t *ctx)
     force.len = ngx_strlen(force.data);
 
     ngx_http_mdvr_api_query(ctx,
-        "with d as (select id from mdvr.device"
+        "with d as (select id, serial from mdvr.device"
         "   where id = $6::uuid and deleted_at is null),"
         " gone as materialized (select v.id,"
         "   mdvr.video_session_end(v.id, 'stopped', 0)"
         "   from mdvr.video_session v, d where v.device_id = d.id"
         "   and v.kind = 'talk' and v.ended_at is null"
         "   and (v.session_id = $3::uuid or $7::boolean))"
-        " select g.id, case when g.id is not null then"
+        " select g.id, d.serial, case when g.id is not null then"
         API_AUDIT("talk.stop", "device", "$6::text",
                   "jsonb_build_object('session_id', g.id, 'force',"
                   " $7::boolean)")

@@ -79,6 +79,7 @@ typedef struct {
     ngx_uint_t                    unregistered;
     ngx_uint_t                    alarm_queue;
     ngx_uint_t                    command_queue;
+    ngx_msec_t                    call_wait;        /* for an operator */
     ngx_flag_t                    alarm_video;
     ngx_str_t                     alarm_server; /* empty: C7212 is not sent */
     ngx_uint_t                    alarm_port;
@@ -383,6 +384,7 @@ typedef enum {
     NGX_MDVR_STORE_CONTESTED,   /* two that say they are this device */
     NGX_MDVR_STORE_LATE,        /* an answer whose command is forgotten */
     NGX_MDVR_STORE_CLOCK,       /* the zone that a device's clock shows */
+    NGX_MDVR_STORE_CALL,        /* V130 */
     NGX_MDVR_STORE_KINDS
 } ngx_mdvr_store_kind_e;
 
@@ -438,6 +440,19 @@ void ngx_mdvr_store_replay(ngx_mdvr_journal_t *j, ngx_uint_t kind,
 /* Publishes an event message of a tenant. */
 void ngx_mdvr_sig_publish(const ngx_mdvr_uuid_t *tenant_id, ngx_str_t *msg,
     ngx_uint_t flags);
+
+
+/* -- _call.c -------------------------------------------------------------- */
+
+/* V130, start and stop */
+void ngx_mdvr_call_start(ngx_mdvr_link_t *link, const mdvr_message_t *m);
+void ngx_mdvr_call_stop(ngx_mdvr_link_t *link, const mdvr_message_t *m);
+
+/* An operator decided; 0: no call waits. */
+ngx_uint_t ngx_mdvr_call_decide(ngx_mdvr_link_t *link, ngx_uint_t allow);
+
+/* The link ends, and what waits with it. */
+void ngx_mdvr_call_forget(ngx_mdvr_link_t *link);
 
 
 /* -- _node.c -------------------------------------------------------------- */

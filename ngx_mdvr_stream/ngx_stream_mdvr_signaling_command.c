@@ -104,6 +104,22 @@ ngx_mdvr_sig_order(const ngx_mdvr_order_t *order)
         return;
     }
 
+    if (order->keyword.len == 4
+        && ngx_strncmp(order->keyword.data, "C100", 4) == 0)
+    {
+        /* no command, but the answer to a call that waits */
+
+        if (ngx_mdvr_call_decide(link, 0)) {
+            ngx_mdvr_task_status(&order->reply, &order->id,
+                                 NGX_MDVR_ANSWER_ACKNOWLEDGED, NULL);
+        } else {
+            ngx_mdvr_task_status(&order->reply, &order->id,
+                                 NGX_MDVR_ANSWER_FAILED, "no call waits");
+        }
+
+        return;
+    }
+
     if (link->ntasks >= link->conf->command_queue) {
         ngx_mdvr_refusal("command_queue");
         ngx_mdvr_task_status(&order->reply, &order->id,
@@ -175,6 +191,20 @@ ngx_mdvr_sig_order(const ngx_mdvr_order_t *order)
 }
 
 
+/* C550 <session>,1,...: a start */
+
+static ngx_uint_t
+ngx_mdvr_task_starts(ngx_mdvr_task_t *task)
+{
+    u_char  *p, *last;
+
+    last = task->body.data + task->body.len;
+    p = ngx_strlchr(task->body.data, last, ',');
+
+    return p && p + 1 < last && p[1] == '1';
+}
+
+
 static void
 ngx_mdvr_task_send(ngx_mdvr_task_t *task)
 {
@@ -186,6 +216,15 @@ ngx_mdvr_task_send(ngx_mdvr_task_t *task)
     task->state = NGX_MDVR_TASK_SENT;
     task->sent_at = ngx_current_msec;
     task->number_len = ngx_mdvr_link_number(link, task->number);
+
+    /* who calls a vehicle that asked for it allows its call */
+
+    if (task->keyword.len == 4
+        && ngx_strncmp(task->keyword.data, "C550", 4) == 0
+        && ngx_mdvr_task_starts(task))
+    {
+        (void) ngx_mdvr_call_decide(link, 1);
+    }
 
     b = mdvr_buf(task->time, sizeof(task->time));
     mdvr_time_write(&b, ngx_time(), link->utc_offset);
@@ -768,6 +807,8 @@ void
 ngx_mdvr_task_detach(ngx_mdvr_link_t *link)
 {
     ngx_mdvr_task_t  *task, *next;
+
+    ngx_mdvr_call_forget(link);
 
     task = link->tasks;
     link->tasks = NULL;

@@ -389,8 +389,6 @@ ngx_mdvr_sig_c100(ngx_mdvr_link_t *link, const mdvr_message_t *m,
 }
 
 
-/* a call: nobody can take it automatically; its end is always confirmed */
-
 static void
 ngx_mdvr_sig_v130(ngx_mdvr_link_t *link, const mdvr_message_t *m,
     const mdvr_location_t *loc)
@@ -402,8 +400,12 @@ ngx_mdvr_sig_v130(ngx_mdvr_link_t *link, const mdvr_message_t *m,
         return;
     }
 
-    ngx_mdvr_sig_c100(link, m, link->utc_offset,
-                      v.start ? MDVR_STR("0") : MDVR_STR("2"));
+    if (v.start) {
+        ngx_mdvr_call_start(link, m);
+
+    } else {
+        ngx_mdvr_call_stop(link, m);
+    }
 }
 
 

@@ -109,6 +109,13 @@ static ngx_command_t  ngx_mdvr_sig_commands[] = {
       offsetof(ngx_mdvr_sig_conf_t, alarm_queue),
       &ngx_mdvr_sig_queue_bounds },
 
+    { ngx_string("mdvr_signaling_call_wait"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_mdvr_sig_conf_t, call_wait),
+      NULL },
+
     { ngx_string("mdvr_signaling_command_queue"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
@@ -372,6 +379,7 @@ ngx_mdvr_sig_create_srv_conf(ngx_conf_t *cf)
     conf->unregistered = NGX_CONF_UNSET_UINT;
     conf->alarm_queue = NGX_CONF_UNSET_UINT;
     conf->command_queue = NGX_CONF_UNSET_UINT;
+    conf->call_wait = NGX_CONF_UNSET_MSEC;
     conf->alarm_video = NGX_CONF_UNSET;
     conf->alarm_port = NGX_CONF_UNSET_UINT;
 
@@ -396,6 +404,7 @@ ngx_mdvr_sig_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->unregistered, prev->unregistered, 1024);
     ngx_conf_merge_uint_value(conf->alarm_queue, prev->alarm_queue, 32);
     ngx_conf_merge_uint_value(conf->command_queue, prev->command_queue, 64);
+    ngx_conf_merge_msec_value(conf->call_wait, prev->call_wait, 0);
     ngx_conf_merge_value(conf->alarm_video, prev->alarm_video, 0);
 
     if (conf->alarm_port == NGX_CONF_UNSET_UINT) {

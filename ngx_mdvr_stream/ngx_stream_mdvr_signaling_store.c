@@ -134,7 +134,10 @@ static const ngx_mdvr_store_call_t  ngx_mdvr_store_calls[] = {
       " $4, $5, $6::int, $7, $8, $9)", 9, 1, 1 },
 
     /* NGX_MDVR_STORE_CLOCK */
-    { "select mdvr.device_clock($1::uuid, $2::smallint)", 2, 0, 0 }
+    { "select mdvr.device_clock($1::uuid, $2::smallint)", 2, 0, 0 },
+
+    /* NGX_MDVR_STORE_CALL */
+    { "select message from mdvr.device_call($1::uuid, $2, $3)", 3, 0, 1 }
 };
 
 

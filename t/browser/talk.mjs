@@ -80,6 +80,19 @@ await run(async (b) => {
     await t('talk').click();
     ok(await until(async () => /refused.*not now/.test(await said())), 'a refusal in the driver\'s words') || note(await said());
 
+    /* the driver calls: refused, then taken */
+    await t('device-00001').click();
+    await act('call', '00001');
+    ok(await until(async () => await bar.getAttribute('data-calling') === 'true'), 'the driver asks for a call');
+    await t('talk-refuse').click();
+    ok(await until(async () => await bar.getAttribute('data-calling') === null), '... and is refused');
+    await act('call', '00001');
+    await until(async () => await bar.getAttribute('data-calling') === 'true');
+    await t('talk').click();
+    ok(await until(async () => await state() === 'live', 15), '... asks again and is answered') || note(await said());
+    await act('call', '00001', 'off');
+    ok(await until(async () => await state() === 'ended' && /hung up/i.test(await said())), '... and hangs up') || note(`${await state()} ${await said()}`);
+
     /* no permission, no microphone */
     await page.evaluate(() => {
         navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('x', 'NotAllowedError'));

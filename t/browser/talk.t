@@ -8,13 +8,14 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 use MDVR::Test;
 use MDVR::Browser;
+use POSIX ();
 use Time::HiRes qw(time sleep);
 
 my $missing = MDVR::Browser::missing() // (-x "$MDVR::Test::TOP/build/bin/mdvr-sim" ? undef : 'the simulator is not built');
 plan skip_all => $missing if $missing;
 
 my $t = MDVR::Test->new;
-my $node = $t->nginx(workers => 2, api => 'mdvr_login_rate 0; mdvr_api_rate 0;', media => 'mdvr_media_comeback 2s;');
+my $node = $t->nginx(workers => 2, api => 'mdvr_login_rate 0; mdvr_api_rate 0;', media => 'mdvr_media_comeback 2s;', signaling => 'mdvr_signaling_call_wait 20s;');
 my $user = $t->user(role => 'technician');
 my %id = map { $_ => $t->add_device($_, plate => "34 TALK $_") } qw(00001 00002 00003);
 my $rtc = $t->daemon('mdvr-rtc');
@@ -28,13 +29,18 @@ system(qw(ffmpeg -v error -nostdin -y -f lavfi -i), "sine=frequency=700:sample_r
 mkdir "$t->{dir}/heard";
 chmod 0777, "$t->{dir}/heard";                     # the vehicles run as somebody else
 my $heard = "$t->{dir}/heard/%s.pcm";
+my $orders = "$t->{dir}/heard/orders";
+POSIX::mkfifo($orders, 0666);
+chmod 0666, $orders;
+sub order { my $line = join ' ', @_; open my $out, '>', $orders or die $!; print {$out} "$line\n"; close $out }
+
 sub vehicle { my ($serial, @more) = @_;
     return MDVR::Browser::simulator($t, '--serial', $serial, '--interval', 5, '--talk-tone', 500, '--talk-record', $heard, @more);
 }
 
 # G.726 as captured, and A-law; one whose driver refuses
 my %sim = (
-    '00001' => vehicle('00001', '--audio-type', 1), '00002' => vehicle('00002', '--audio-type', 10),
+    '00001' => vehicle('00001', '--audio-type', 1, '--control', $orders), '00002' => vehicle('00002', '--audio-type', 10),
     '00003' => vehicle('00003', '--answer', 'fail', '--answer-code', 4, '--answer-reason', 'not now'),
 );
 ok eventually(sub { !grep { !$t->online($_) } keys %id }), 'the vehicles are online';
@@ -55,7 +61,7 @@ my $seen = MDVR::Browser->script('talk.mjs', {
     my $r = $api->post("/devices/$id{$serial}/talk/start", {});
     die "start: $r->{status}" unless $r->{status} == 200;
     $t->{other_ws} = MDVR::WebSocket->new(port => $node->{http_port}, path => $r->{json}{urls}{ws});
-}, gone => sub { my ($serial) = @_; $t->daemon_stop(delete $sim{$serial}) });
+}, call => sub { my ($serial, @how) = @_; order($serial, 'call', @how) }, gone => sub { my ($serial) = @_; $t->daemon_stop(delete $sim{$serial}) });
 
 for my $case ([ '00001', 'WebRTC' ], [ '00002', 'WebSocket' ]) {
     my ($serial, $way) = @$case;

@@ -23,6 +23,7 @@ export interface Vehicle {
     trail: Array<[number, number]>;
     groups: string[];
     alarms: number;             /* open ones, critical or warning */
+    calling: boolean;           /* somebody in it asks for a call */
 }
 
 export type Listener = (changed: Set<string> | null) => void;      /* null: anything may have changed */
@@ -121,7 +122,7 @@ export class Fleet {
 
         const v: Vehicle = known ?? {
             id: d.id, serial: d.serial, label: '', name: '', imei: '', channels: [], online: false, offline_reason: '',
-            seen_at: null, position: null, lat: null, lon: null, trail: [], groups: [], alarms: 0,
+            seen_at: null, position: null, lat: null, lon: null, trail: [], groups: [], alarms: 0, calling: false,
         };
 
         v.serial = d.serial;
@@ -186,6 +187,10 @@ export class Fleet {
         } else if (m.event === 'offline') {
             v.online = false;
             v.offline_reason = m.reason ?? '';
+            v.calling = false;
+
+        } else if (m.event === 'call' || m.event === 'call_ended') {
+            v.calling = m.event === 'call';
 
         } else {
             this.discover(m.device_id);

@@ -76,6 +76,22 @@ export class LivePage implements View {
             this.panel.draw();
         }));
 
+        const calls = new Set<string>();
+        c.fleet.listen((changed) => {
+            for (const id of changed ?? c.fleet.vehicles.keys()) {
+                const v = c.fleet.vehicles.get(id);
+                if (!v?.calling) {
+                    calls.delete(id);
+                } else if (!calls.has(id)) {
+                    calls.add(v.id);
+                    toast(`${v.label}: the driver asks for a call.`);
+                    if (c.api.can('device:control')) {
+                        beep();
+                    }
+                }
+            }
+        });
+
         c.book.on_new = (a) => {
             this.strip.hidden = false;
             if (a.severity === 'critical' && read('alarm-sound') === '1') {

@@ -243,6 +243,7 @@ export class TalkBar {
     private readonly press: HTMLButtonElement;
     private readonly hang_up: HTMLButtonElement;
     private readonly force: HTMLButtonElement;
+    private readonly refuse: HTMLButtonElement;
     private readonly open: HTMLInputElement;
     private readonly state = h('span', { class: 'talk-state', role: 'status', 'data-testid': 'talk-state' });
     private readonly meter = h('meter', { class: 'talk-meter', min: '0', max: '0.3', 'aria-label': 'Loudness of the vehicle' });
@@ -253,6 +254,11 @@ export class TalkBar {
         this.press = h('button', { type: 'button', class: 'talk-press', 'data-testid': 'talk-press', 'aria-pressed': 'false' }, 'Hold to speak');
         this.hang_up = h('button', { type: 'button', class: 'danger', 'data-testid': 'talk-stop', onclick: () => this.talk?.stop() }, 'Hang up');
         this.force = h('button', { type: 'button', 'data-testid': 'talk-force', onclick: () => void this.talk?.start(true) }, 'Take over');
+        this.refuse = h('button', { type: 'button', 'data-testid': 'talk-refuse', onclick: () => {
+            if (this.vehicle) {
+                this.api.post(`/devices/${this.vehicle.id}/talk/stop`, {}).catch(() => { /* it waits no longer */ });
+            }
+        } }, 'Refuse');
         this.open = h('input', { type: 'checkbox', 'data-testid': 'talk-open' });
         this.open.checked = this.mode === 'open';
         this.open.addEventListener('change', () => {
@@ -287,7 +293,7 @@ export class TalkBar {
         this.press.addEventListener('keyup', up);
 
         this.el = h('div', { class: 'talk', 'data-testid': 'talk-bar', 'data-state': 'idle' }, this.call, this.press, this.hang_up,
-            this.force, h('label', { class: 'talk-open' }, this.open, 'Open line'), this.meter, this.state);
+            this.force, this.refuse, h('label', { class: 'talk-open' }, this.open, 'Open line'), this.meter, this.state);
         window.addEventListener('pagehide', () => this.talk?.stop());   /* what is not sent any more ends by itself */
         this.draw();
     }
@@ -331,7 +337,15 @@ export class TalkBar {
             text = `${t.vehicle.label} · ${t.speaking ? 'you are heard' : t.mode === 'press' ? 'listening' : ''} · ${t.line?.name ?? ''}`;
         }
 
+        const calling = this.vehicle?.calling === true && !this.running;
+        if (calling) {
+            text = 'The driver asks for a call.';
+        }
+
         set_attr(this.el, 'data-state', state);
+        set_attr(this.el, 'data-calling', calling ? 'true' : null);
+        set_text(this.call, calling ? 'Answer' : 'Talk');
+        this.refuse.hidden = !calling;
         set_attr(this.el, 'data-way', t?.line?.name ?? null);
         set_attr(this.press, 'aria-pressed', String(t?.speaking ?? false));
         set_text(this.state, text);

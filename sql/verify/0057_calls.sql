@@ -1,0 +1,5 @@
+do $$
+begin
+    assert has_function_privilege('mdvr_stream', 'mdvr.device_call(uuid, text, text)', 'execute'), 'grant';
+end
+$$;
