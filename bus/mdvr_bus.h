@@ -85,7 +85,9 @@ typedef enum {
     MDVR_BUS_KIND_CONFIG,       /* V109, C520, C521 */
     MDVR_BUS_KIND_TRANSPARENT,  /* V110 */
     MDVR_BUS_KIND_PUSH,         /* V111, C706  */
-    MDVR_BUS_KIND_FETCH         /* V112, V141  */
+    MDVR_BUS_KIND_FETCH,        /* V112, V141  */
+    MDVR_BUS_KIND_H264          /* an H.265 session's pictures as H.264, made by
+                                   the worker; viewers as for LIVE */
 } mdvr_bus_kind_e;
 
 
@@ -455,6 +457,30 @@ mdvr_rc_t mdvr_bus_get_init(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
     uint8_t *buf, size_t cap, size_t *len, uint32_t *version);
 mdvr_rc_t mdvr_bus_get_init_av(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
     uint8_t *buf, size_t cap, size_t *len, uint32_t *version);
+
+
+/* --- H.265 as H.264 ------------------------------------------------------- */
+
+/*
+ * One process makes H.264 of H.265 for who cannot show that: a session of kind
+ * H264 beside the one it is made of, with the same device, channel and stream, the
+ * same time line and the device's sound.  It runs while it has viewers.
+ */
+
+/* Become that process, for at most `max` at a time; false: a living one exists. */
+bool mdvr_bus_h264_claim(mdvr_bus_t *bus, unsigned max);
+
+/*
+ * The H264 session of a LIVE or PLAYBACK session; made when there is none.
+ * MDVR_E_UNAVAILABLE: nobody would fill it.  MDVR_E_BUSY: as many as may be run.
+ * MDVR_E_NOT_FOUND: `source` is gone or ending.
+ */
+mdvr_rc_t mdvr_bus_h264(mdvr_bus_t *bus, mdvr_bus_ref_t source,
+    int64_t now_ms, mdvr_bus_ref_t *ref);
+
+/* What it is made of, from its note. */
+bool mdvr_bus_h264_source(mdvr_bus_t *bus, mdvr_bus_ref_t ref,
+    mdvr_bus_ref_t *source);
 
 
 /* --- sound as AAC ------------------------------------------------------------ */

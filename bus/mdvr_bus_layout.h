@@ -26,7 +26,7 @@
 
 
 #define MDVR_BUS_MAGIC          UINT64_C(0x315355425256444d)    /* MDVRBUS1 */
-#define MDVR_BUS_LAYOUT         4       /* change it with this file */
+#define MDVR_BUS_LAYOUT         5       /* change it with this file */
 
 #define MDVR_BUS_LOCK_CREATE    (INT64_C(1) << 60)
 #define MDVR_BUS_LOCK_PROCESS   (MDVR_BUS_LOCK_CREATE + 1)
@@ -55,6 +55,8 @@ typedef struct {
     char                     hls_dir[MDVR_BUS_PATH_MAX];
     _Atomic int64_t          swept_ms;
     _Atomic uint32_t         encoder;       /* process + 1 */
+    _Atomic uint32_t         h264;          /* process + 1 */
+    _Atomic uint32_t         h264_max;
 } mdvr_bus_header_t;
 
 

@@ -231,7 +231,8 @@ mdvr_bus_commit(mdvr_bus_t *bus, mdvr_bus_ref_t ref, unsigned ring,
 
         if (slot->state == MDVR_BUS_STARTING
             && ((rec->flags & MDVR_BUS_F_KEY)
-                || slot->kind > MDVR_BUS_KIND_PLAYBACK))
+                || (slot->kind > MDVR_BUS_KIND_PLAYBACK
+                    && slot->kind != MDVR_BUS_KIND_H264)))
         {
             if (slot->live_ms == 0) {
                 slot->live_ms = now_ms;

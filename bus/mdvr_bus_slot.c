@@ -99,7 +99,8 @@ reference(const mdvr_bus_t *bus, const mdvr_bus_slot_t *slot)
 static bool
 shared(uint32_t kind)
 {
-    return kind == MDVR_BUS_KIND_LIVE || kind == MDVR_BUS_KIND_PLAYBACK;
+    return kind == MDVR_BUS_KIND_LIVE || kind == MDVR_BUS_KIND_PLAYBACK
+           || kind == MDVR_BUS_KIND_H264;
 }
 
 
@@ -210,7 +211,7 @@ mdvr_bus_start(mdvr_bus_t *bus, const mdvr_bus_start_t *req, int64_t now_ms,
     n = req->serial ? strlen(req->serial) : 0;
 
     if (n == 0 || n > 20 || req->stream > 1
-        || (unsigned) req->kind > MDVR_BUS_KIND_FETCH
+        || (unsigned) req->kind > MDVR_BUS_KIND_H264
         || (req->note && strlen(req->note) >= MDVR_BUS_NOTE_MAX))
     {
         return MDVR_E_RANGE;
@@ -1067,6 +1068,9 @@ mdvr_bus_forget_process(mdvr_bus_t *bus, uint32_t n, int64_t now_ms)
     mdvr_bus_slot_t  *slot = bus->slots, *end = slot + bus->header->streams;
 
     (void) atomic_compare_exchange_strong(&bus->header->encoder, &encoder, 0);
+
+    encoder = n + 1;
+    (void) atomic_compare_exchange_strong(&bus->header->h264, &encoder, 0);
 
     for ( ; slot < end; slot++) {
 

@@ -5,7 +5,7 @@
  *   /live/<token>/master.m3u8     the same with CODECS, for who insists
  *   /live/<token>/init-*.mp4, seg-*.m4s, part-*.m4s
  *   /live/<token>/stream.mp4      one endless answer
- *   /live/<token>/ws              WebSocket
+ *   /live/<token>/ws              WebSocket; both take ?codec=h264
  *   /live/<token>/whep            WebRTC, by mdvr-rtc
  *   /live/<token>/permit          only whether the token is good
  *
@@ -23,11 +23,13 @@
 #include "ngx_mdvr_api/ngx_http_mdvr_live.h"
 
 #include "ngx_mdvr_core/ngx_mdvr_peer.h"
+#include "mdvr/media/nal.h"
 
 
 static ngx_int_t ngx_http_mdvr_live_handler(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_mdvr_live_is_whep(const ngx_str_t *name);
 static ngx_int_t ngx_http_mdvr_live_dispatch(ngx_http_mdvr_live_ctx_t *ctx);
+static ngx_int_t ngx_http_mdvr_live_h264(ngx_http_mdvr_live_ctx_t *ctx);
 static ngx_int_t ngx_http_mdvr_live_peer(ngx_http_mdvr_live_ctx_t *ctx);
 static ngx_int_t ngx_http_mdvr_live_peer_go(ngx_http_request_t *r,
     const ngx_str_t *url);
@@ -265,6 +267,7 @@ static ngx_int_t
 ngx_http_mdvr_live_dispatch(ngx_http_mdvr_live_ctx_t *ctx)
 {
     mdvr_rc_t   rc;
+    ngx_int_t   n;
     ngx_uint_t  i;
 
     static const struct {
@@ -313,7 +316,67 @@ ngx_http_mdvr_live_dispatch(ngx_http_mdvr_live_ctx_t *ctx)
         }
     }
 
+    if (names[i].handler == ngx_http_mdvr_live_mp4
+        || names[i].handler == ngx_http_mdvr_live_ws)
+    {
+        n = ngx_http_mdvr_live_h264(ctx);
+
+        if (n != NGX_DECLINED) {
+            return n;
+        }
+    }
+
     return names[i].handler(ctx);
+}
+
+
+/*
+ * "?codec=h264" of who cannot show H.265: goes on with what the worker makes of
+ * it.  NGX_DECLINED, or the answer's result.  A stream that has not begun stays what
+ * it is.
+ */
+
+static ngx_int_t
+ngx_http_mdvr_live_h264(ngx_http_mdvr_live_ctx_t *ctx)
+{
+    mdvr_rc_t            rc;
+    ngx_str_t            value, retry;
+    mdvr_bus_t          *bus = ngx_mdvr_bus();
+    mdvr_bus_info_t      info;
+    ngx_http_request_t  *r = ctx->request;
+
+    if (ngx_http_arg(r, (u_char *) "codec", 5, &value) != NGX_OK
+        || value.len != 4 || ngx_memcmp(value.data, "h264", 4) != 0
+        || mdvr_bus_info(bus, ctx->ref, &info) != MDVR_OK
+        || info.codec != MDVR_CODEC_H265)
+    {
+        return NGX_DECLINED;
+    }
+
+    rc = mdvr_bus_h264(bus, ctx->ref, mdvr_bus_clock_ms(), &ctx->ref);
+
+    if (rc == MDVR_OK) {
+        return NGX_DECLINED;
+    }
+
+    if (rc == MDVR_E_UNAVAILABLE) {
+        return ngx_mdvr_http_problem(r, NGX_HTTP_CONFLICT,
+                                     "codec_unsupported",
+                                     "the camera sends H.265, and nothing "
+                                     "here makes H.264 of it");
+    }
+
+    if (rc == MDVR_E_BUSY) {
+        ngx_str_set(&retry, "5");
+        (void) ngx_mdvr_http_header(r, "Retry-After", &retry);
+
+        return ngx_mdvr_http_problem(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                     "transcoder_busy",
+                                     "the camera sends H.265, and as many of "
+                                     "these as this node converts are watched");
+    }
+
+    return ngx_http_mdvr_live_gone(ctx);
 }
 
 

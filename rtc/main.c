@@ -491,6 +491,12 @@ control_offer(conn_t *c, json_t *doc, int64_t now)
         return;
     }
 
+    if (rc == MDVR_E_BUSY) {
+        control_refuse(c, 503, "transcoder_busy", "the camera sends H.265, and "
+                       "as many of these as this node converts are watched");
+        return;
+    }
+
     if (rc == MDVR_E_NOT_FOUND) {
         control_refuse(c, 404, "not_found", "the stream has ended");
         return;

@@ -159,10 +159,17 @@ rtc_peer_new(rtc_world_t *world, mdvr_bus_ref_t ref,
         offer->video = -1;
     }
 
-    /* a session without a picture yet may turn out to be H.264 */
+    /*
+     * Browsers show no H.265: what the worker makes of it is watched instead.
+     * A session without a picture yet may turn out to be either.
+     */
 
     if (info.codec != MDVR_CODEC_NONE && info.codec != MDVR_CODEC_H264) {
-        return MDVR_E_UNSUPPORTED;
+        rc = mdvr_bus_h264(world->bus, ref, now_ms, &ref);
+
+        if (rc != MDVR_OK) {
+            return rc == MDVR_E_UNAVAILABLE ? MDVR_E_UNSUPPORTED : rc;
+        }
     }
 
     peer = calloc(1, sizeof(*peer));
@@ -581,6 +588,42 @@ peer_flush(rtc_peer_t *peer, int64_t now_ms)
 }
 
 
+/* The session has turned out to be H.265; false: nobody makes H.264 of it. */
+
+static bool
+peer_switch(rtc_peer_t *peer)
+{
+    mdvr_rc_t        rc;
+    mdvr_bus_t      *bus = peer->world->bus;
+    mdvr_bus_ref_t   ref, old = peer->ref;
+
+    rc = mdvr_bus_h264(bus, old, mdvr_bus_clock_ms(), &ref);
+
+    if (rc == MDVR_OK) {
+        rc = mdvr_bus_viewer_add(bus, ref);
+    }
+
+    if (rc != MDVR_OK
+        || mdvr_bus_reader_init(bus, ref, MDVR_BUS_RING_MEDIA, false,
+                                &peer->reader)
+           != MDVR_OK)
+    {
+        if (rc == MDVR_OK) {
+            mdvr_bus_viewer_del(bus, ref, mdvr_bus_clock_ms());
+        }
+
+        peer_over(peer, rc == MDVR_E_BUSY ? "busy" : "unsupported");
+        return false;
+    }
+
+    peer->ref = ref;
+    mdvr_bus_viewer_del(bus, old, mdvr_bus_clock_ms());
+    mdvr_bus_want_audio(bus, ref, mdvr_bus_clock_ms() + 15000);
+
+    return true;
+}
+
+
 /* Takes one record; false: nothing there. */
 
 static bool
@@ -613,8 +656,7 @@ peer_take(rtc_peer_t *peer, uint8_t *copy, size_t cap)
     }
 
     if (rec.codec != MDVR_CODEC_H264) {
-        peer_over(peer, "unsupported");
-        return false;
+        return peer_switch(peer);
     }
 
     peer->video.timestamp = peer->video_base

@@ -64,7 +64,8 @@ typedef struct {
  * Makes a viewer of `ref` from a parsed offer; `answer` gets our SDP.  A talk
  * takes the offer's line of sound alone, and its microphone.  MDVR_E_ABSENT: the
  * offer has no line for what the session carries.
- * MDVR_E_UNSUPPORTED: the session's codec is not H.264.  MDVR_E_NOT_FOUND:
+ * MDVR_E_UNSUPPORTED: the session's codec is not H.264, and nobody makes H.264
+ * of it; MDVR_E_BUSY: as many as may be are being made.  MDVR_E_NOT_FOUND:
  * there is no such session.  MDVR_E_NO_MEMORY, MDVR_E_NO_SPACE.
  */
 mdvr_rc_t rtc_peer_new(rtc_world_t *world, mdvr_bus_ref_t ref,

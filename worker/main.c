@@ -21,6 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "worker/h264.h"
 #include "worker/handler.h"
 #include "worker/notify.h"
 #include "worker/restream.h"
@@ -532,6 +533,10 @@ main(int argc, char **argv)
         return wk_sound_main();
     }
 
+    if (argc == 2 && strcmp(argv[1], "h264") == 0) {
+        return wk_h264_main();
+    }
+
     if (argc == 4 && strcmp(argv[1], "restream") == 0) {
         return wk_restream_main(argv[2], argv[3]);
     }
@@ -557,7 +562,7 @@ main(int argc, char **argv)
     }
 
     if (argc > 1) {
-        fprintf(stderr, "usage: mdvr-worker [sound | restream FROM TO | "
+        fprintf(stderr, "usage: mdvr-worker [sound | h264 | restream FROM TO | "
                         "traces | evidence-key | "
                         "jobs list|show|requeue|drop | analyse FILE...]\n");
         return 2;

@@ -50,6 +50,7 @@ daemons_start() {
         if [ -x "$BIN/mdvr-worker" ]; then
             daemon_start worker "$BIN/mdvr-worker"
             daemon_start sound "$BIN/mdvr-worker" sound
+            daemon_start h264 "$BIN/mdvr-worker" h264
             [ -z "${MDVR_OTLP_ENDPOINT:-}" ] || daemon_start traces "$BIN/mdvr-worker" traces
         fi
         if [ -x "$BIN/mdvr-rtc" ]; then
@@ -61,6 +62,7 @@ daemons_start() {
 daemons_stop() {
     daemon_stop worker
     daemon_stop sound
+    daemon_stop h264
     daemon_stop rtc
     daemon_stop traces
 }

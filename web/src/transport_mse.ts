@@ -26,7 +26,9 @@ export const hevc_text = 'This camera sends H.265, which this browser cannot pla
 export class MseTransport implements Transport {
     readonly name = 'WS';
 
-    private readonly ws: WebSocket;
+    private ws: WebSocket;
+    private converted = false;                  /* H.264 made of H.265 was asked for ... */
+    private converting = false;                 /* ... and has not come yet */
     private readonly source = new MediaSource();
     private readonly edge = new Edge();
     private readonly object_url: string;
@@ -41,19 +43,33 @@ export class MseTransport implements Transport {
     private started = false;
     private end_reason = '';
 
-    constructor(private readonly video: HTMLVideoElement, url: string, private readonly sink: Sink) {
+    constructor(private readonly video: HTMLVideoElement, private readonly url: string, private readonly sink: Sink) {
         this.object_url = URL.createObjectURL(this.source);
         video.src = this.object_url;
         video.addEventListener('waiting', this.on_waiting);
         video.addEventListener('error', this.on_error);
         this.source.addEventListener('sourceopen', this.on_source_open);
 
-        this.ws = new WebSocket(url);
-        this.ws.binaryType = 'arraybuffer';
-        this.ws.onmessage = (e) => this.receive(e.data as ArrayBuffer | string);
-        this.ws.onclose = (e) => this.on_socket_close(e);
-
+        this.ws = this.open(url);
         this.timer = window.setInterval(() => this.tick(), 100);
+    }
+
+    private open(url: string): WebSocket {
+        const ws = new WebSocket(url);
+        ws.binaryType = 'arraybuffer';
+        ws.onmessage = (e) => this.receive(e.data as ArrayBuffer | string);
+        ws.onclose = (e) => this.on_socket_close(e);
+        return ws;
+    }
+
+    /* This browser shows no H.265: the server may make H.264 of it. */
+    private convert(): void {
+        this.converted = true;
+        this.converting = true;
+        this.ws.onmessage = null;
+        this.ws.onclose = null;
+        this.ws.close(1000);
+        this.ws = this.open(this.url + (this.url.includes('?') ? '&' : '?') + 'codec=h264');
     }
 
     static supported(): boolean {
@@ -110,6 +126,10 @@ export class MseTransport implements Transport {
     };
 
     private on_socket_close(e: CloseEvent): void {
+        if (this.converting) {
+            this.fail('unsupported', hevc_text);
+            return;
+        }
         const end = end_of(e.code, this.end_reason || e.reason);
         this.fail(end.kind, end.text);
     }
@@ -137,9 +157,14 @@ export class MseTransport implements Transport {
                 return;
             }
             if (!MediaSource.isTypeSupported(init.mime)) {
+                if (is_hevc(init) && !this.converted) {
+                    this.convert();
+                    return;
+                }
                 this.fail('unsupported', is_hevc(init) ? hevc_text : `This browser cannot play ${init.mime}.`);
                 return;
             }
+            this.converting = false;
             this.sink.audio(init.tracks.some((t) => !t.video));
             this.latest = init;
             this.push({ init, data: bytes });
