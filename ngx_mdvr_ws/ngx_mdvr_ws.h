@@ -137,6 +137,7 @@ struct ngx_mdvr_client_s {
     ngx_event_t               timer;
     ngx_msec_t                drain_at;
     ngx_mdvr_uuid_t           named;         /* tenant of an auth message */
+    ngx_mdvr_uuid_t           visited;       /* tenant whose audit tells */
     unsigned                  has_named:1;
     unsigned                  counted_user:1;
     unsigned                  has_drain:1;

@@ -42,6 +42,9 @@ static void ngx_mdvr_client_inbox(ngx_mdvr_client_t *client);
 static void ngx_mdvr_client_auth(ngx_mdvr_client_t *client, json_t *doc);
 static void ngx_mdvr_client_known(void *data,
     const ngx_mdvr_principal_t *principal, mdvr_rc_t rc);
+static ngx_int_t ngx_mdvr_client_visit(ngx_mdvr_client_t *client);
+static void ngx_mdvr_client_visited(void *data,
+    const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc);
 static void ngx_mdvr_client_subscribe(ngx_mdvr_client_t *client, json_t *doc);
 static void ngx_mdvr_client_unsubscribe(ngx_mdvr_client_t *client);
 static void ngx_mdvr_client_rekeyed(void *data,
@@ -210,6 +213,7 @@ ngx_mdvr_client_open(ngx_http_request_t *r, const ngx_mdvr_push_conf_t *conf,
         && ngx_mdvr_client_identify(client, principal, tenant) == NGX_OK)
     {
         client->state = NGX_MDVR_CLIENT_IDLE;
+        (void) ngx_mdvr_client_visit(client);
     }
 
     if (ngx_mdvr_draining) {            /* on a connection that was kept */
@@ -763,6 +767,100 @@ ngx_mdvr_client_known(void *data, const ngx_mdvr_principal_t *principal,
 
     default:
         break;
+    }
+
+    if (ngx_mdvr_client_visit(client) == NGX_OK) {
+        ngx_mdvr_client_arm(client);
+        ngx_mdvr_client_inbox(client);
+    }
+}
+
+
+/*
+ * A super admin steps into a tenant: it must exist, and the step is seen in
+ * its audit.  Meanwhile the client waits.  NGX_ERROR: it is being closed.
+ */
+
+static ngx_int_t
+ngx_mdvr_client_visit(ngx_mdvr_client_t *client)
+{
+    u_char               session[NGX_MDVR_UUID_LEN];
+    ngx_str_t            id, user, sid;
+    ngx_mdvr_pg_call_t   call;
+    ngx_mdvr_pg_param_t  params[4];
+
+    if (client->principal.role != MDVR_ROLE_SUPER_ADMIN
+        || !client->principal.has_tenant
+        || client->state != NGX_MDVR_CLIENT_IDLE
+        || ngx_mdvr_uuid_equal(&client->tenant, &client->visited))
+    {
+        return NGX_OK;
+    }
+
+    (void) ngx_mdvr_uuid_print(session, &client->principal.session);
+
+    id.data = client->tenant_text;
+    id.len = NGX_MDVR_UUID_LEN;
+    user.data = client->user_text;
+    user.len = NGX_MDVR_UUID_LEN;
+    sid.data = session;
+    sid.len = NGX_MDVR_UUID_LEN;
+
+    params[0] = ngx_mdvr_pg_text(&id);
+    params[1] = ngx_mdvr_pg_text(&user);
+    params[2] = ngx_mdvr_pg_text(&sid);
+    params[3] = ngx_mdvr_pg_text(&client->c->addr_text);
+
+    ngx_memzero(&call, sizeof(ngx_mdvr_pg_call_t));
+    ngx_mdvr_client_scope(client, &call);
+
+    call.sql =
+        "select 1 from mdvr.tenant,"
+        " lateral (select mdvr.audit_append(id, $2::uuid, $3::uuid, $4,"
+        "          'tenant.act', 'tenant', id::text,"
+        "          jsonb_build_object('method', 'GET', 'path', '/ws'),"
+        "          null)) a"
+        " where id = $1::uuid and status <> 'deleted'";
+    call.params = params;
+    call.nparams = 4;
+
+    if (ngx_mdvr_pg_query(client->pool, &call, client->conf->auth_timeout,
+                          ngx_mdvr_client_visited, client)
+        != NGX_OK)
+    {
+        ngx_mdvr_client_close(client, 1013, "try again later");
+        return NGX_ERROR;
+    }
+
+    client->state = NGX_MDVR_CLIENT_ASKING;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_mdvr_client_visited(void *data, const ngx_mdvr_pg_rows_t *rows,
+    mdvr_rc_t rc)
+{
+    ngx_mdvr_client_t *client = data;
+
+    if (client->state != NGX_MDVR_CLIENT_ASKING) {
+        return;
+    }
+
+    if (rc != MDVR_OK) {
+        ngx_mdvr_client_close(client, 1013, "try again later");
+        return;
+    }
+
+    client->state = NGX_MDVR_CLIENT_IDLE;
+
+    if (ngx_mdvr_pg_nrows(rows)) {
+        client->visited = client->tenant;
+
+    } else {
+        client->principal.has_tenant = 0;
+        ngx_mdvr_client_error(client, "unknown_tenant", "no such tenant");
     }
 
     ngx_mdvr_client_arm(client);

@@ -168,6 +168,17 @@ $sws->send({ type => 'subscribe', topics => ['alarm'] });
 ok $sws->next('subscribed'), 'a super admin names a tenant';
 event($B, 'alarm', $other, { code => 'VB' });
 is $sws->next('alarm')->{code}, 'VB', '... and hears it';
+is $t->value(q{select count(*) from mdvr.audit where tenant_id = ? and action = 'tenant.act' and detail ->> 'path' = '/ws'}, $B), 1,
+    '... which the audit of the tenant tells';
+$sws->send({ type => 'auth', token => $t->super_admin->{token} });
+$sws->send({ type => 'ping' });
+ok $sws->next('pong'), 'a new token renews in place';
+is $t->value(q{select count(*) from mdvr.audit where tenant_id = ? and action = 'tenant.act' and detail ->> 'path' = '/ws'}, $B), 1,
+    '... which is no other step into it';
+$sws->send({ type => 'auth', token => $super->{token}, tenant_id => '00000000-0000-7000-8000-000000000000' });
+is $sws->next('error')->{code}, 'unknown_tenant', 'a tenant that does not exist is told';
+$sws->send({ type => 'subscribe' });
+is $sws->next('error')->{code}, 'tenant_required', '... and cannot be heard';
 my $cross = $t->websocket;
 $cross->send({ type => 'auth', token => $token, tenant_id => $B });
 $cross->send({ type => 'subscribe', topics => ['alarm'] });
@@ -175,6 +186,29 @@ $cross->next('subscribed');
 event($B, 'alarm', $other, { code => 'secret' });
 event($A, 'alarm', $d1, { code => 'own' });
 is $cross->next('alarm')->{code}, 'own', 'anybody else who names one stays at home';
+
+# -- a key for one device; a device seen through a group
+
+my $key = $admin->post('/api-keys', { name => 'one', scopes => [qw(device:read alarm:read)], device_ids => [$d2] })->{json}{key};
+my $kws = $t->websocket(token => $key);
+$kws->send({ type => 'subscribe', topics => ['telemetry'] });
+ok $kws->next('subscribed'), 'a key subscribes';
+telemetry($A, $d1, lat => 1);
+telemetry($A, $d2, lat => 2);
+is $kws->next('telemetry')->{lat}, 2, '... and hears its devices only';
+
+my $group = $admin->post('/groups', { name => 'g', device_ids => [$d1] })->{json}{id};
+my $member = $t->user(role => 'client_user');
+$admin->put("/users/$member->{id}/devices", { group_ids => [$group] });
+my $mws = $t->websocket(token => $t->login($member)->{token});
+$mws->send({ type => 'subscribe', topics => ['telemetry'], device_ids => [$d1, $d2, $other] });
+ok $mws->next('subscribed'), 'somebody who sees a group subscribes';
+telemetry($A, $d2, lat => 1);
+telemetry($A, $d1, lat => 2);
+is $mws->next('telemetry')->{lat}, 2, '... and hears the devices of it only, whatever it names';
+$admin->patch("/groups/$group", { device_ids => [] });
+ok eventually(sub { 1 while $mws->next('telemetry', 0.05); telemetry($A, $d1, lat => 3); !$mws->next('telemetry', 0.2) }, 5),
+    '... until it leaves the group';
 
 # -- the end of a session
 

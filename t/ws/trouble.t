@@ -50,7 +50,7 @@ $stay->drop;
 
 $n->stop;
 $n = $t->nginx(workers => 2, api => 'mdvr_login_rate 1000;',
-    ws => 'mdvr_ws_queue 64k; mdvr_ws_per_user 6; mdvr_ws_drain 500ms;');
+    ws => 'mdvr_ws_queue 64k; mdvr_ws_per_user 6; mdvr_ws_per_address 12; mdvr_ws_drain 500ms;');
 sub token { $t->admin(node => $n)->{token} }
 
 my $token = $t->login($t->user, node => $n)->{token};
@@ -60,6 +60,17 @@ is $over->closed, 4429, 'a socket over the limit of a user is closed';
 $_->drop for @many;
 ok eventually(sub { my $w = $t->websocket(node => $n, token => $token); $w->send({ type => 'ping' }); my $p = $w->next('pong', 1); $w->drop; $p }),
     '... closed ones do not count';
+
+my @crowd;
+my $refused = eventually(sub {
+    my $w = $t->websocket(node => $n);
+    return $w if $w->{status} == 429;
+    push @crowd, $w;
+    return;
+});
+ok $refused && $refused->{handshake} =~ /problem\+json/ && @crowd <= 12, 'over the limit of an address a socket is refused with 429';
+$_->drop for @crowd;
+ok eventually(sub { my $w = $t->websocket(node => $n); $w->drop; $w->{status} == 101 }), '... others are let in when they have left';
 
 # -- slow clients
 
@@ -90,6 +101,19 @@ ok $told > 0, '... which is some';
 ok $order && $last == 3000, '... the oldest: the rest is in order up to the newest';
 my $mark = event(code => 'mark');
 is $slow->next('alarm')->{code}, 'mark', 'alarms still arrive';
+
+# ... nor does it slow others
+
+my @idle = map { subscribed(token => $token, topics => ['telemetry']) } 1 .. 5;
+my $quick = subscribed(token => $t->login($t->user, node => $n)->{token}, topics => ['telemetry']);
+my ($all, $lost) = (0, 0);
+for (1 .. 100) {
+    flood(20, 2000);                    # as much as its queue takes
+    my $want = $all + 20;
+    while ($all < $want and my $m = $quick->next(undef, 5)) { $m->{type} eq 'dropped' ? ($lost += $m->{count}) : $all++ }
+}
+is "$all $lost", '2000 0', 'who reads gets everything beside five who read nothing';
+$_->drop for @idle, $quick;
 
 event(code => "a$_", fill => 'x' x 50000) for 1 .. 300;
 event(code => 'marker2');
