@@ -7,8 +7,8 @@
  *   <kind>:media_ms         length of what was processed (transcode)
  *
  * A queue is a kind, or "<kind>@<node>".  An entry leaves its stream when the
- * job is done, so the length is what waits and what runs; its id begins with
- * the millisecond it was added in.
+ * job is done, so the length is what waits and what runs, beside what the worker
+ * has parked (worker/fair.h); an id begins with the millisecond it was added in.
  */
 
 #include "ngx_mdvr_core/ngx_mdvr_jobs.h"
@@ -235,8 +235,10 @@ ngx_mdvr_jobs_queues(void *data, const redisReply *reply, mdvr_rc_t rc)
     const char           *argv[6];
     ngx_mdvr_jobs_ask_t  *ask;
 
-    static const char    *suffix[] = { "", ":delayed", ":dead", "" };
-    static const char    *verb[] = { "XLEN", "ZCARD", "XLEN", "XRANGE" };
+    static const char    *suffix[] = { "", ":delayed", ":dead", "", ":parked",
+                                 ":parked" };
+    static const char    *verb[] = { "XLEN", "ZCARD", "XLEN", "XRANGE", "ZCARD",
+                               "ZRANGE" };
 
     if (rc != MDVR_OK || reply->type != REDIS_REPLY_ARRAY) {
         ngx_mdvr_jobs_end(jobs);
@@ -256,7 +258,7 @@ ngx_mdvr_jobs_queues(void *data, const redisReply *reply, mdvr_rc_t rc)
             continue;
         }
 
-        for (what = 0; what < 4; what++) {
+        for (what = 0; what < 6; what++) {
             ask = ngx_palloc(jobs->pool, sizeof(ngx_mdvr_jobs_ask_t));
             if (ask == NULL) {
                 break;
@@ -285,6 +287,11 @@ ngx_mdvr_jobs_queues(void *data, const redisReply *reply, mdvr_rc_t rc)
                 argv[4] = "COUNT";
                 argv[5] = "1";
                 argc = 6;
+
+            } else if (what == 5) {
+                argv[2] = "0";
+                argv[3] = "0";
+                argc = 4;
             }
 
             if (ngx_mdvr_redis_command(jobs->pool, NGX_MDVR_JOBS_TIMEOUT, argc,
@@ -316,6 +323,7 @@ ngx_mdvr_jobs_number(void *data, const redisReply *reply, mdvr_rc_t rc)
         switch (ask->what) {
 
         case 0:
+        case 4:
             k->depth += ngx_mdvr_jobs_int(reply);
             break;
 
@@ -328,11 +336,17 @@ ngx_mdvr_jobs_number(void *data, const redisReply *reply, mdvr_rc_t rc)
             break;
 
         default:
-            if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 1
-                && reply->element[0]->type == REDIS_REPLY_ARRAY
-                && reply->element[0]->elements == 2)
-            {
-                id = reply->element[0]->element[0];
+            id = NULL;
+
+            if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 1) {
+                id = reply->element[0];         /* an id, or entry and id */
+
+                if (id->type == REDIS_REPLY_ARRAY && id->elements == 2) {
+                    id = id->element[0];
+                }
+            }
+
+            if (id && id->type == REDIS_REPLY_STRING) {
                 age = ngx_mdvr_now_ms() - ngx_mdvr_jobs_int(id);
                 k->age_ms = ngx_max(k->age_ms, age);
             }

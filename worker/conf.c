@@ -277,6 +277,8 @@ wk_conf_read(wk_conf_t *conf)
                                     &bad);
     conf->memory = (uint64_t) wk_conf_number("MDVR_WORKER_JOB_MEMORY_MB", 256,
                                              65536, 2048, &bad) << 20;
+    conf->spare = (uint64_t) wk_conf_number("MDVR_WORKER_SPARE_MB", 0, 1048576,
+                                            256, &bad) << 20;
 
     conf->ai = wk_conf_or("MDVR_AI", "all");
     conf->ai_frames = wk_conf_number("MDVR_AI_FRAMES", 1, 500, 30, &bad);

@@ -238,6 +238,48 @@ wk_jobs_show(wk_jobs_t *w, const char *queue)
 }
 
 
+/* Jobs that wait in the lists of their tenants (worker/fair.h). */
+
+static void
+wk_jobs_parked(wk_jobs_t *w, const char *queue)
+{
+    char         key[MDVR_KEY_MAX], turns[16];
+    size_t       i, k;
+    const char  *doc;
+    unsigned     rank;
+    redisReply  *tenants, *list;
+
+    for (rank = 0; rank < 2; rank++) {
+        snprintf(turns, sizeof(turns), ":turns:%u", rank);
+        tenants = wk_redis(w->redis, "ZRANGE %s 0 -1",
+                           wk_jobs_key(key, queue, turns));
+
+        for (i = 0; tenants && i < tenants->elements; i++) {
+            list = wk_redis(w->redis, "LRANGE %s:of:%u:%s 0 -1",
+                            wk_jobs_key(key, queue, ""), rank,
+                            tenants->element[i]->str);
+
+            for (k = 0; list && k < list->elements; k++) {
+                doc = strchr(list->element[k]->str, ' ');
+
+                if (doc && wk_jobs_is(doc + 1, w->id)) {
+                    printf("queued %s\n%s\n", queue, doc + 1);
+                    w->found++;
+                }
+            }
+
+            if (list) {
+                freeReplyObject(list);
+            }
+        }
+
+        if (tenants) {
+            freeReplyObject(tenants);
+        }
+    }
+}
+
+
 int
 wk_jobs(const wk_conf_t *conf, int argc, char **argv)
 {
@@ -287,6 +329,8 @@ wk_jobs(const wk_conf_t *conf, int argc, char **argv)
             wk_jobs_key(key, queue, "");
             total = wk_jobs_count(&redis, "XLEN %s", key);
             pending = wk_jobs_count(&redis, "XPENDING %s worker", key);
+            total += wk_jobs_count(&redis, "ZCARD %s",
+                                   wk_jobs_key(key, queue, ":parked"));
             printf("queue %s: %lld waiting, %lld running, ", queue,
                    total - pending, pending);
             printf("%lld delayed, ",
@@ -299,6 +343,7 @@ wk_jobs(const wk_conf_t *conf, int argc, char **argv)
 
         if (strcmp(w.verb, "show") == 0) {
             wk_jobs_show(&w, queue);
+            wk_jobs_parked(&w, queue);
         }
 
         wk_jobs_dead(&w, queue);

@@ -306,6 +306,32 @@ wk_reap(wk_main_t *m)
 }
 
 
+/* Does the machine have less memory to give than it should keep? */
+
+static bool
+wk_memory_short(const wk_conf_t *conf)
+{
+    char                 line[128];
+    FILE                *f;
+    unsigned long long   kb;
+
+    kb = ~0ULL;
+    f = fopen("/proc/meminfo", "re");
+
+    while (f && fgets(line, sizeof(line), f)) {
+        if (sscanf(line, "MemAvailable: %llu kB", &kb) == 1) {
+            break;
+        }
+    }
+
+    if (f) {
+        fclose(f);
+    }
+
+    return kb < conf->spare >> 10;
+}
+
+
 /* Kinds of which one more may run now, as bits. */
 
 static unsigned
@@ -329,7 +355,7 @@ wk_room(wk_main_t *m)
 
     kinds = light < WK_LIGHT ? 1u << MDVR_JOB_NOTIFY : 0;
 
-    if (heavy < m->conf->slots) {
+    if (heavy < m->conf->slots && (heavy == 0 || !wk_memory_short(m->conf))) {
         kinds |= ((1u << MDVR_JOB_KINDS) - 1) & ~(1u << MDVR_JOB_NOTIFY);
     }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "mdvr/domain/keys.h"
+#include "worker/fair.h"
 #include "worker/queue.h"
 
 #define WK_GROUP      "worker"
@@ -176,119 +177,149 @@ wk_queue_push(wk_queue_t *q, const wk_job_t *job)
 }
 
 
+/* The most urgent of the backlog that may run. */
+
+static bool
+wk_queue_pop(wk_queue_t *q, wk_job_t *job, unsigned kinds)
+{
+    unsigned  i, best;
+
+    best = q->waiting;
+
+    for (i = 0; i < q->waiting; i++) {
+        if (kinds & 1u << q->backlog[i].kind
+            && (best == q->waiting
+                || q->backlog[i].kind < q->backlog[best].kind))
+        {
+            best = i;
+        }
+    }
+
+    if (best == q->waiting) {
+        return false;
+    }
+
+    *job = q->backlog[best];
+    q->backlog[best] = q->backlog[--q->waiting];
+
+    return true;
+}
+
+
+/* 1: there is one, 0: there is none, -1: Redis is away */
+
+static int
+wk_queue_next(wk_queue_t *q, mdvr_job_kind_e kind, wk_job_t *job)
+{
+    int          rc;
+    char         name[96];
+    redisReply  *reply;
+
+    wk_queue_name(name, sizeof(name), kind, q->conf->node);
+    reply = wk_fair_next(q->redis, name, WK_GROUP, q->conf->name);
+
+    if (reply == NULL) {
+        wk_queue_lost(q);
+        return -1;
+    }
+
+    rc = wk_queue_entry(q, kind, reply, job);
+    freeReplyObject(reply);
+
+    return rc;
+}
+
+
+/*
+ * Waits for the first job of any of these kinds and puts it, and what came at
+ * the same moment, into the backlog.
+ */
+
+static void
+wk_queue_wait(wk_queue_t *q, unsigned kinds, int block_ms)
+{
+    int           argc;
+    char          keys[MDVR_JOB_KINDS][MDVR_KEY_MAX], name[96], wait[16];
+    size_t        n;
+    unsigned      i;
+    wk_job_t      got;
+    const char   *argv[9 + 2 * MDVR_JOB_KINDS] = {
+        "XREADGROUP", "GROUP", WK_GROUP, q->conf->name, "COUNT", "1", "BLOCK",
+        wait, "STREAMS" };
+    redisReply   *reply, *stream;
+
+    snprintf(wait, sizeof(wait), "%d", block_ms);
+    argc = 9;
+
+    for (i = 0; i < MDVR_JOB_KINDS; i++) {
+        wk_queue_name(name, sizeof(name), i, q->conf->node);
+        wk_queue_key(keys[i], name, "");
+
+        if (kinds & 1u << i) {
+            argv[argc++] = keys[i];
+        }
+    }
+
+    for (i = 0; i < MDVR_JOB_KINDS; i++) {
+        if (kinds & 1u << i) {
+            argv[argc++] = ">";
+        }
+    }
+
+    reply = wk_redis_argv(q->redis, argc, argv);
+
+    if (reply == NULL) {
+        wk_queue_lost(q);
+        return;
+    }
+
+    for (n = 0; reply->type == REDIS_REPLY_ARRAY && n < reply->elements; n++)
+    {
+        stream = reply->element[n];
+
+        for (i = 0; i < MDVR_JOB_KINDS; i++) {
+            if (strcmp(stream->element[0]->str, keys[i]) == 0
+                && stream->element[1]->elements
+                && wk_queue_entry(q, i, stream->element[1]->element[0], &got))
+            {
+                wk_queue_push(q, &got);
+            }
+        }
+    }
+
+    freeReplyObject(reply);
+}
+
+
 bool
 wk_queue_take(wk_queue_t *q, wk_job_t *job, unsigned kinds, int block_ms)
 {
-    int           argc, had;
-    char          keys[MDVR_JOB_KINDS][MDVR_KEY_MAX], name[96], wait[16];
-    size_t        n;
-    unsigned      i, k, best;
-    const char   *argv[12 + 2 * MDVR_JOB_KINDS];
-    redisReply   *reply, *stream;
-    wk_job_t      got;
+    int       rc;
+    unsigned  k;
 
-    for ( ;; ) {
-        best = q->waiting;
+    if (wk_queue_pop(q, job, kinds)) {
+        return true;
+    }
 
-        for (i = 0; i < q->waiting; i++) {
-            if (kinds & 1u << q->backlog[i].kind
-                && (best == q->waiting
-                    || q->backlog[i].kind < q->backlog[best].kind))
-            {
-                best = i;
+    if (!wk_queue_prepare(q)) {
+        return false;
+    }
+
+    for (k = 0; k < MDVR_JOB_KINDS; k++) {
+        if (kinds & 1u << k) {
+            rc = wk_queue_next(q, k, job);
+
+            if (rc) {
+                return rc > 0;
             }
-        }
-
-        if (best < q->waiting) {
-            *job = q->backlog[best];
-            q->backlog[best] = q->backlog[--q->waiting];
-            return true;
-        }
-
-        if (!wk_queue_prepare(q)) {
-            return false;
-        }
-
-        for (i = 0; i < MDVR_JOB_KINDS; i++) {
-            wk_queue_name(name, sizeof(name), i, q->conf->node);
-            wk_queue_key(keys[i], name, "");
-        }
-
-        had = (int) q->waiting;
-
-        /* one by one in order of priority, then all together and waiting */
-
-        for (k = 0; k < MDVR_JOB_KINDS + (block_ms ? 1 : 0); k++) {
-            if (k < MDVR_JOB_KINDS && !(kinds & 1u << k)) {
-                continue;
-            }
-
-            argc = 0;
-            argv[argc++] = "XREADGROUP";
-            argv[argc++] = "GROUP";
-            argv[argc++] = WK_GROUP;
-            argv[argc++] = q->conf->name;
-            argv[argc++] = "COUNT";
-            argv[argc++] = "1";
-
-            if (k < MDVR_JOB_KINDS) {
-                argv[argc++] = "STREAMS";
-                argv[argc++] = keys[k];
-                argv[argc++] = ">";
-
-            } else {
-                snprintf(wait, sizeof(wait), "%d", block_ms);
-                argv[argc++] = "BLOCK";
-                argv[argc++] = wait;
-                argv[argc++] = "STREAMS";
-
-                for (i = 0; i < MDVR_JOB_KINDS; i++) {
-                    if (kinds & 1u << i) {
-                        argv[argc++] = keys[i];
-                    }
-                }
-
-                for (i = 0; i < MDVR_JOB_KINDS; i++) {
-                    if (kinds & 1u << i) {
-                        argv[argc++] = ">";
-                    }
-                }
-            }
-
-            reply = wk_redis_argv(q->redis, argc, argv);
-
-            if (reply == NULL) {
-                wk_queue_lost(q);
-                return false;
-            }
-
-            for (n = 0; reply->type == REDIS_REPLY_ARRAY
-                        && n < reply->elements; n++)
-            {
-                stream = reply->element[n];
-
-                for (i = 0; i < MDVR_JOB_KINDS; i++) {
-                    if (strcmp(stream->element[0]->str, keys[i]) == 0
-                        && stream->element[1]->elements
-                        && wk_queue_entry(q, i, stream->element[1]->element[0],
-                                          &got))
-                    {
-                        wk_queue_push(q, &got);
-                    }
-                }
-            }
-
-            freeReplyObject(reply);
-
-            if ((int) q->waiting > had) {
-                break;
-            }
-        }
-
-        if ((int) q->waiting == had) {
-            return false;
         }
     }
+
+    if (block_ms) {
+        wk_queue_wait(q, kinds, block_ms);
+    }
+
+    return wk_queue_pop(q, job, kinds);
 }
 
 

@@ -1,7 +1,8 @@
 /*
  * The job engine: Redis Streams with one consumer group for each queue.
  *
- *   mdvr:job:{queue}           waiting and running jobs, field "job"
+ *   mdvr:job:{queue}           waiting and running jobs, field "job"; many
+ *                              that wait are parked beside it (worker/fair.h)
  *   mdvr:job:{queue}:delayed   jobs to be tried again, by due time in ms
  *   mdvr:job:{queue}:dead      given up: fields job, reason, code, at
  *
@@ -42,8 +43,10 @@ void wk_queue_init(wk_queue_t *q, const wk_conf_t *conf, wk_redis_t *redis);
 
 /*
  * The next job by priority, of the kinds whose bits are set (1 << kind, at
- * least one); waits up to `block_ms` (0: does not wait) when there is none.  False: none, or Redis is away.  The job is the caller's
- * until one of the three ends below, which free its document.
+ * least one), and of one kind as worker/fair.h says; waits up to `block_ms`
+ * (0: does not wait) when there is none.  False: none, or Redis is away.  The
+ * job is the caller's until one of the three ends below, which free its
+ * document.
  */
 bool wk_queue_take(wk_queue_t *q, wk_job_t *job, unsigned kinds,
     int block_ms);

@@ -47,6 +47,8 @@ typedef struct {
     unsigned     lease_ms;          /* MDVR_WORKER_LEASE_MS */
     unsigned     retry_ms;          /* MDVR_WORKER_RETRY_MS: first delay */
     uint64_t     memory;            /* MDVR_WORKER_JOB_MEMORY, bytes */
+    uint64_t     spare;             /* MDVR_WORKER_SPARE_MB, bytes: below that
+                                       only one job at a time */
     unsigned     tick_ms;           /* MDVR_WORKER_TICK_MS: schedule */
     unsigned     orphan_s;          /* MDVR_WORKER_ORPHAN_S: unfinished objects */
 } wk_conf_t;

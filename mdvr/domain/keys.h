@@ -54,7 +54,9 @@ void mdvr_key_rate(mdvr_buf_t *b, mdvr_str_t what, mdvr_str_t who);
 /*
  * mdvr:job:{<queue>}<suffix>.  The queue is a job kind, or "<kind>@<node>"
  * for one that only that node can do (mdvr/domain/job.h).  Suffixes: "" the
- * stream, ":delayed" the sorted set, ":dead" the stream of what was given up.
+ * stream, ":delayed" the sorted set, ":dead" the stream of what was given up;
+ * ":parked", ":turn", ":turns:<rank>" and ":of:<rank>:<tenant>" are the worker's
+ * (worker/fair.h).
  */
 void mdvr_key_job(mdvr_buf_t *b, mdvr_str_t queue, const char *suffix);
 

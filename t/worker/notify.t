@@ -123,7 +123,7 @@ soon { fcm($later) == 2 } 'after a while it is news again';
 
 my $holds = fork // die $!;
 if ($holds == 0) {
-    eval { $t->sql('do $$ begin lock table mdvr.media in access exclusive mode; perform pg_sleep(4); end $$') };
+    eval { $t->sql('do $$ begin lock table mdvr.media in access exclusive mode; perform pg_sleep(60); end $$') };
     POSIX::_exit(0);
 }
 ok eventually(sub { $t->value("select count(*) from pg_locks where relation = 'mdvr.media'::regclass and mode = 'AccessExclusiveLock'") }, 5),
@@ -135,6 +135,7 @@ ok eventually(sub { $t->value("select count(*) from pg_stat_activity where wait_
 my $pressing = alarm_of($dev, sub => 'busy');
 soon { fcm($pressing) == 2 } 'an alarm does not wait for them', 1;
 is waitpid($holds, POSIX::WNOHANG()), 0, 'they wait themselves';
+$t->value("select pg_terminate_backend(pid) from pg_locks where relation = 'mdvr.media'::regclass and mode = 'AccessExclusiveLock'");
 waitpid $holds, 0;
 
 # --- preferences
