@@ -123,19 +123,19 @@ soon { fcm($later) == 2 } 'after a while it is news again';
 
 my $holds = fork // die $!;
 if ($holds == 0) {
-    eval { $t->sql('do $$ begin lock table mdvr.media in access exclusive mode; perform pg_sleep(60); end $$') };
+    eval { $t->sql('do $$ begin lock table mdvr.evidence in access exclusive mode; perform pg_sleep(60); end $$') };
     POSIX::_exit(0);
 }
-ok eventually(sub { $t->value("select count(*) from pg_locks where relation = 'mdvr.media'::regclass and mode = 'AccessExclusiveLock'") }, 5),
-    'PostgreSQL keeps media jobs waiting';
+ok eventually(sub { $t->value("select count(*) from pg_locks where relation = 'mdvr.evidence'::regclass and mode = 'AccessExclusiveLock'") }, 5),
+    'PostgreSQL keeps jobs waiting';
 my $film = '01a00000-0000-7000-8000-00000000000';
-$t->redis('XADD', 'mdvr:job:{transcode}', '*', 'job', JSON::PP->new->encode({ id => "$film$_", media_id => "$film$_", kind => 'transcode',
-    tenant_id => $tenant })) for 1 .. 3;
+$t->redis('XADD', 'mdvr:job:{evidence}', '*', 'job', JSON::PP->new->encode({ id => "$film$_", alarm_id => "$film$_", device_id => $dev,
+    kind => 'evidence', tenant_id => $tenant })) for 1 .. 3;
 ok eventually(sub { $t->value("select count(*) from pg_stat_activity where wait_event_type = 'Lock'") }, 5), 'they have all slots';
 my $pressing = alarm_of($dev, sub => 'busy');
 soon { fcm($pressing) == 2 } 'an alarm does not wait for them', 1;
 is waitpid($holds, POSIX::WNOHANG()), 0, 'they wait themselves';
-$t->value("select pg_terminate_backend(pid) from pg_locks where relation = 'mdvr.media'::regclass and mode = 'AccessExclusiveLock'");
+$t->value("select pg_terminate_backend(pid) from pg_locks where relation = 'mdvr.evidence'::regclass and mode = 'AccessExclusiveLock'");
 waitpid $holds, 0;
 
 # --- preferences
