@@ -1,6 +1,6 @@
 
 /*
- * Position reports are stored in batches, so for up to 50 ms, or for as long
+ * Position reports are stored in batches, so for up to 0.2 s, or for as long
  * as PostgreSQL thinks about a batch, they are in the memory of one worker
  * only, and a device does not repeat them.  Therefore each message is copied
  * to a mapped file of the worker before it goes into the batch: the pages

@@ -341,7 +341,7 @@ ngx_mdvr_sig_init_main_conf(ngx_conf_t *cf, void *conf)
 {
     ngx_mdvr_sig_main_conf_t  *smcf = conf;
 
-    ngx_conf_init_uint_value(smcf->batch, 500);
+    ngx_conf_init_uint_value(smcf->batch, 2000);
     ngx_conf_init_msec_value(smcf->batch_delay, 50);
     ngx_conf_init_uint_value(smcf->batches, 4);
     ngx_conf_init_msec_value(smcf->batch_timeout, 10000);

@@ -5,12 +5,13 @@
  *
  * A batch is kept as the 24 array literals of mdvr.store_positions(), one
  * buffer per column, so that sending it costs no further conversion.  It goes
- * out at mdvr_telemetry_batch rows or mdvr_telemetry_flush after its first
- * row, at most mdvr_telemetry_batches of them at a time.  What PostgreSQL
- * cannot take (away, too slow, unknown outcome) goes to the spool as it is;
- * rows have an identity (device, time, digest of the body), so storing one
- * twice stores it once.  Until one of both has happened the messages of a batch
- * are kept in a file that outlives this worker, see _keep.c.
+ * out at mdvr_telemetry_batch rows or mdvr_telemetry_flush after its first row
+ * (four times as long when it fills fast), at most mdvr_telemetry_batches of
+ * them at a time.  What PostgreSQL cannot take (away, too slow, unknown
+ * outcome) goes to the spool as it is; rows have an identity (device, time,
+ * digest of the body), so storing one twice stores it once.  Until one of both
+ * has happened the messages of a batch are kept in a file that outlives this
+ * worker, see _keep.c.
  *
  * A row without digest only moves the latest position: the locations inside
  * other messages.
@@ -32,6 +33,7 @@
 #define NGX_MDVR_POSITION_REPLAY   30000    /* ms for a batch of the spool */
 #define NGX_MDVR_POSITION_ELEMENT  96       /* longest element, all columns */
 #define NGX_MDVR_POSITION_KIND     1
+#define NGX_MDVR_POSITION_FAST     50       /* rows within mdvr_telemetry_flush */
 #define NGX_MDVR_POSITION_KEEP     512      /* bytes of a message, usually */
 
 
@@ -77,6 +79,7 @@ struct ngx_mdvr_batch_s {
     ngx_mdvr_batch_t             *next;         /* free or in flight */
     ngx_uint_t                    rows;
     ngx_uint_t                    reports;      /* of them with a digest */
+    ngx_uint_t                    waited;       /* for more rows, once */
     ngx_mdvr_keep_t              *keep;         /* its messages, or NULL */
     mdvr_buf_t                    col[NGX_MDVR_COL_COUNT];
 };
@@ -582,9 +585,26 @@ ngx_mdvr_position_live(ngx_mdvr_link_t *link, int64_t at,
 
 /* -- batches -------------------------------------------------------------- */
 
+/*
+ * A batch that fills fast waits for more: the statement itself costs as much
+ * as a few hundred rows.
+ */
+
 static void
 ngx_mdvr_position_flush_handler(ngx_event_t *ev)
 {
+    ngx_mdvr_batch_t  *batch;
+
+    batch = ngx_mdvr_position_current;
+
+    if (batch && !batch->waited && batch->rows >= NGX_MDVR_POSITION_FAST
+        && !ngx_exiting)
+    {
+        batch->waited = 1;
+        ngx_add_timer(ev, 3 * ngx_mdvr_sig.conf->batch_delay);
+        return;
+    }
+
     ngx_mdvr_position_flush();
 }
 
@@ -751,6 +771,7 @@ ngx_mdvr_position_recycle(ngx_mdvr_batch_t *batch)
     batch->keep = NULL;
     batch->rows = 0;
     batch->reports = 0;
+    batch->waited = 0;
     batch->next = ngx_mdvr_position_free;
     ngx_mdvr_position_free = batch;
 }
