@@ -133,4 +133,12 @@ for my $round (1 .. 10) {
 }
 is $bad, 0, '30 concurrent batches of the same 200 devices in any order all succeed';
 
+# What the foreign key would have said.
+my $keeper = $t->tenant('C');
+$t->sql('update mdvr.telemetry set tenant_id = ? where body_digest = ?', $keeper, digest(31));
+like eval { $t->sql('delete from mdvr.tenant where id = ?', $keeper); '' } // $@, qr/has positions/, 'a tenant with positions stays';
+like eval { $t->sql('update mdvr.tenant set id = mdvr.uuid7() where id = ?', $keeper); '' } // $@, qr/has positions/, 'and keeps its id';
+$t->sql('delete from mdvr.telemetry where body_digest = ?', digest(31));
+ok eval { $t->sql('delete from mdvr.tenant where id = ?', $keeper); 1 }, 'without them it may go';
+
 $t->done;
