@@ -151,6 +151,7 @@ static const ngx_http_mdvr_api_field_t  api_tenant_settings_fields[] = {
     F_BOOL("suspended", 0),
     F_NUM("speed_limit_kmh", 0, 0, 500),
     F_INT("idle_limit_s", 0, 0, 86400),
+    F_BOOL("ai_live", 0),
     F_END
 };
 
@@ -715,7 +716,11 @@ SCHEMA(event, "Event", NULL,
     F_STR("command", 0, 0, 0),
     F_INT("success", NUL, 0, 0),
     F_STR("error_code", NUL, 0, 0),
-    F_STR("error", NUL, 0, 0))
+    F_STR("error", NUL, 0, 0),
+    F_NUM("confidence", 0, 0, 1),
+    F_ANY("box", NUL),
+    F_STR("model", 0, 0, 0),
+    F_STR("model_version", 0, 0, 0))
 
 SCHEMA(audit, "AuditRow", NULL,
     F_INT("id", REQ, 0, 0),

@@ -4,6 +4,7 @@
  *   mdvr-worker                    until SIGTERM; finishes what it has begun
  *   mdvr-worker jobs list|show|requeue|drop ...
  *   mdvr-worker sound              the encoder of the frame bus (sound.c)
+ *   mdvr-worker watch              analysers on live streams (watch.c)
  *   mdvr-worker traces             spans to the collector (otlp.c)
  *   mdvr-worker analyse FILE...    what the analysers find in files
  *   mdvr-worker evidence-key       public keys of evidence packages
@@ -26,6 +27,7 @@
 #include "worker/notify.h"
 #include "worker/restream.h"
 #include "worker/sound.h"
+#include "worker/watch.h"
 #include "worker/trace.h"
 
 #define WK_STOP_MS      20000           /* for running jobs after SIGTERM */
@@ -583,13 +585,17 @@ main(int argc, char **argv)
         return wk_analyse_files(&conf, argc - 2, argv + 2);
     }
 
+    if (argc == 2 && strcmp(argv[1], "watch") == 0) {
+        return wk_watch_main(&conf);
+    }
+
     if (argc == 2 && strcmp(argv[1], "evidence-key") == 0) {
         return wk_evidence_keys(&conf);
     }
 
     if (argc > 1) {
         fprintf(stderr, "usage: mdvr-worker [sound | h264 | restream FROM TO | "
-                        "traces | evidence-key | "
+                        "traces | watch | evidence-key | "
                         "jobs list|show|requeue|drop | analyse FILE...]\n");
         return 2;
     }

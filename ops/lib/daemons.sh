@@ -51,6 +51,7 @@ daemons_start() {
             daemon_start worker "$BIN/mdvr-worker"
             daemon_start sound "$BIN/mdvr-worker" sound
             daemon_start h264 "$BIN/mdvr-worker" h264
+            [ "${MDVR_AI_LIVE:-off}" != on ] || daemon_start watch "$BIN/mdvr-worker" watch
             [ -z "${MDVR_OTLP_ENDPOINT:-}" ] || daemon_start traces "$BIN/mdvr-worker" traces
         fi
         if [ -x "$BIN/mdvr-rtc" ]; then
@@ -63,6 +64,7 @@ daemons_stop() {
     daemon_stop worker
     daemon_stop sound
     daemon_stop h264
+    daemon_stop watch
     daemon_stop rtc
     daemon_stop traces
 }

@@ -134,6 +134,25 @@ soon { $t->redis('XLEN', 'mdvr:job:{analyse}:dead') == 1 } 'a refused model ends
 is $t->value('select status from mdvr.media where id = ?', $id), 'ready', 'the item is ready all the same';
 is +(findings($id))[0]{kind}, 'camera_covered', 'and what others found is stored';
 $t->daemon_stop($worker, 'TERM');
+
+# a plan whose minutes are used up, and one that has more
+$worker = $t->daemon('mdvr-worker', { %env });
+my $analysis = sub { my ($item) = @_; eventually(sub { my $s = $t->value('select analysis from mdvr.media where id = ?', $item) // ''; $s ne 'queued' && $s }, 30) };
+$t->sql('insert into mdvr.plan (tenant_id, max_ai_minutes) values (?, 0) on conflict (tenant_id) do update set max_ai_minutes = 0', $t->tenant('A'));
+$id = stage("$dir/covered.mp4");
+is $analysis->($id), 'quota', 'beyond the minutes of the plan an item is not analysed, and says so';
+is $t->value('select status from mdvr.media where id = ?', $id), 'ready', 'it is ready all the same';
+is scalar(findings($id)), 0, 'nothing was found';
+$t->sql('update mdvr.plan set max_ai_minutes = 100000');
+my $used = $t->value("select sum(amount) from mdvr.usage where metric = 'ai_s'");
+$id = stage("$dir/covered.mp4");
+is $analysis->($id), 'done', 'with more of them it is';
+my $now = $t->value("select sum(amount) from mdvr.usage where metric = 'ai_s'");
+cmp_ok $now, '>', $used, 'which is metered';
+$t->redis('XADD', 'mdvr:job:{analyse}', '*', 'job', JSON::PP->new->encode({ id => $id, kind => 'analyse', tenant_id => $t->tenant('A'), media_id => $id }));
+ok eventually(sub { $t->redis('XLEN', 'mdvr:job:{analyse}') == 0 }, 20), 'a repetition';
+is $t->value("select sum(amount) from mdvr.usage where metric = 'ai_s'"), $now, 'is not metered again';
+$t->daemon_stop($worker, 'TERM');
 $worker = $t->daemon('mdvr-worker', { %env, MDVR_AI => 'none' });
 $id = stage("$dir/covered.mp4");
 soon { ($t->value('select status from mdvr.media where id = ?', $id) // '') eq 'ready' } 'without analysers an item is ready';
