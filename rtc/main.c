@@ -46,7 +46,8 @@ enum {
     TCP_IN_MAX = 2 + 2048,
     TCP_OUT_MAX = 512 * 1024,
     TICK_MS = 100,
-    PACE_MS = 2
+    PACE_MS = 2,
+    CANDIDATES_MAX = 8
 };
 
 typedef enum {
@@ -81,8 +82,7 @@ static struct {
     unsigned               n_conns;
     rtc_peer_t            *peers[PEERS_MAX];
     unsigned               n_peers;
-    conn_t                *udp;
-    char                   candidates[1024];
+    char                   candidates[CANDIDATES_MAX * 256];
     char                   socket_path[108];
     uint64_t               offers;
     uint64_t               refused;
@@ -694,79 +694,120 @@ bound_port(int fd)
 }
 
 
+/* UDP and TCP on one address; *port is the first one's, and all the same. */
+
 static bool
-open_ports(const char *listen_host, const char *public_host, unsigned want)
+open_address(const char *host, unsigned *port)
 {
-    int                      udp, tcp, one, buf;
-    bool                     any;
-    unsigned                 port;
-    mdvr_buf_t               b;
+    int                      udp, tcp, one = 1, buf = 2 * 1024 * 1024;
     socklen_t                len;
-    const char              *hosts[2];
     struct sockaddr_storage  ss;
 
-    one = 1;
-    buf = 2 * 1024 * 1024;
-    len = listen_address(listen_host, want, &ss);
+    len = listen_address(host, *port, &ss);
 
     if (len == 0) {
-        say("ERROR", "MDVR_LISTEN \"%s\" is not an address", listen_host);
+        say("ERROR", "\"%s\" is not an address to listen on", host);
         return false;
     }
 
     udp = socket(ss.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
+    if (ss.ss_family == AF_INET6) {
+        setsockopt(udp, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+    }
+
     if (udp < 0 || bind(udp, (struct sockaddr *) &ss, len) != 0) {
-        say("ERROR", "UDP port %u: %s", want, strerror(errno));
+        say("ERROR", "UDP %s port %u: %s", host, *port, strerror(errno));
         return false;
     }
 
     setsockopt(udp, SOL_SOCKET, SO_SNDBUF, &buf, sizeof(buf));
     setsockopt(udp, SOL_SOCKET, SO_RCVBUF, &buf, sizeof(buf));
-    port = bound_port(udp);
-    app.udp = conn_add(CONN_UDP, udp);
+    *port = bound_port(udp);
 
-    len = listen_address(listen_host, port, &ss);
+    if (conn_add(CONN_UDP, udp) == NULL) {
+        return false;
+    }
+
+    len = listen_address(host, *port, &ss);
     tcp = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     setsockopt(tcp, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+
+    if (ss.ss_family == AF_INET6) {
+        setsockopt(tcp, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+    }
 
     if (tcp < 0 || bind(tcp, (struct sockaddr *) &ss, len) != 0
         || listen(tcp, 128) != 0 || conn_add(CONN_TCP_LISTEN, tcp) == NULL)
     {
-        say("ERROR", "TCP port %u: %s", port, strerror(errno));
+        say("ERROR", "TCP %s port %u: %s", host, *port, strerror(errno));
         return false;
     }
 
-    any = strcmp(listen_host, "0.0.0.0") == 0 || strcmp(listen_host, "::") == 0;
-    hosts[0] = public_host;
-    hosts[1] = any || strcmp(listen_host, public_host) == 0 ? NULL
-                                                            : listen_host;
+    say("INFO", "listening on %s port %u", host, *port);
+    return true;
+}
+
+
+static void
+add_candidate(mdvr_buf_t *b, unsigned n, const char *host, unsigned port)
+{
+    int                      len;
+    char                     line[256];
+    struct sockaddr_storage  ss;
+
+    /* a name would need the browser's resolver, which mDNS rules forbid */
+
+    if (listen_address(host, 0, &ss) == 0) {
+        say("WARN", "\"%s\" is not an address: no candidate for it", host);
+        return;
+    }
+
+    len = snprintf(line, sizeof(line),
+                   "a=candidate:%u 1 udp %u %s %u typ host\r\n"
+                   "a=candidate:%u 1 tcp %u %s %u typ host tcptype passive"
+                   "\r\n",
+                   2 * n + 1, 2130706431u - n, host, port,
+                   2 * n + 2, 1671430143u - n, host, port);
+    mdvr_buf_add(b, line, (size_t) len);
+}
+
+
+/*
+ * `listen_hosts` are addresses, separated by commas.  Candidates are the public
+ * address and those of the list that are somebody's.
+ */
+
+static bool
+open_ports(const char *listen_hosts, const char *public_host, unsigned port)
+{
+    char        list[512], *host, *save;
+    unsigned    n = 0;
+    mdvr_buf_t  b;
+
     b = mdvr_buf(app.candidates, sizeof(app.candidates) - 1);
+    snprintf(list, sizeof(list), "%s", listen_hosts);
 
-    for (unsigned i = 0; i < 2 && hosts[i]; i++) {
-        char  line[256];
-        int   n;
-
-        /* a name would need the browser's resolver, which mDNS rules forbid */
-
-        if (listen_address(hosts[i], 0, &ss) == 0) {
-            say("WARN", "\"%s\" is not an address: no candidate for it",
-                hosts[i]);
-            continue;
+    for (host = strtok_r(list, ", ", &save); host;
+         host = strtok_r(NULL, ", ", &save))
+    {
+        if (!open_address(host, &port)) {
+            return false;
         }
 
-        n = snprintf(line, sizeof(line),
-                     "a=candidate:%u 1 udp %u %s %u typ host\r\n"
-                     "a=candidate:%u 1 tcp %u %s %u typ host tcptype passive"
-                     "\r\n",
-                     2 * i + 1, 2130706431u - i, hosts[i], port,
-                     2 * i + 2, 1671430143u - i, hosts[i], port);
-        mdvr_buf_add(&b, line, (size_t) n);
+        if (n == 0) {
+            add_candidate(&b, n++, public_host, port);
+        }
+
+        if (strcmp(host, "0.0.0.0") != 0 && strcmp(host, "::") != 0
+            && strcmp(host, public_host) != 0 && n < CANDIDATES_MAX)
+        {
+            add_candidate(&b, n++, host, port);
+        }
     }
 
     app.world.candidates = app.candidates;
-    say("INFO", "listening on %s:%u", listen_host, port);
-    return app.udp != NULL;
+    return n > 0 && app.n_conns > 0;
 }
 
 
@@ -953,7 +994,8 @@ main(void)
         return 1;
     }
 
-    if (!open_ports(host, setting("MDVR_PUBLIC_HOST", host),
+    if (!open_ports(setting("MDVR_RTC_LISTEN", host),
+                    setting("MDVR_PUBLIC_HOST", host),
                     (unsigned) atoi(setting("MDVR_RTC_PORT", "0")))
         || !open_control(state)
         || conn_add(CONN_BUS, mdvr_bus_fd(app.world.bus)) == NULL)

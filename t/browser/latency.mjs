@@ -5,6 +5,18 @@ import { note, ok, run, settings, sign_in, until, value, watch_clock } from './b
 await run(async (b) => {
     const { page, t } = b;
 
+    /* only by candidates that match: [protocol, address] */
+    if (settings.candidate) {
+        await page.route('**/whep', async (route) => {
+            const response = await route.fetch();
+            const body = (await response.text()).split('\r\n').filter((line) => {
+                const [, , protocol, , address] = line.split(' ');
+                return !line.startsWith('a=candidate:') || (protocol === settings.candidate[0] && address === settings.candidate[1]);
+            }).join('\r\n');
+            await route.fulfill({ response, body });
+        });
+    }
+
     for (const way of settings.ways) {
         const first = [];
 
@@ -39,4 +51,4 @@ await run(async (b) => {
         await t('camera-1').click();
         await until(async () => await t('tile').count() === 0);
     }
-});
+}, { args: settings.candidate ? ['--allow-loopback-in-peer-connection'] : [] });
