@@ -4,6 +4,7 @@
  */
 
 #include "mdvr/dc/media.h"
+#include "mdvr/media/voice.h"
 #include "t/fuzz/fuzz.h"
 
 
@@ -16,6 +17,8 @@ payload(const mdvr_media_msg_t *msg)
     mdvr_str_t               p;
     mdvr_media_talk_t        talk;
     mdvr_media_audio_t       au;
+    mdvr_voice_t             voice;
+    int16_t                  pcm[24];
     mdvr_media_block_t       block;
     mdvr_media_video_t       v;
     mdvr_media_params_t      params;
@@ -34,6 +37,11 @@ payload(const mdvr_media_msg_t *msg)
 
     if (mdvr_media_read_audio(msg->type, p, &au) == MDVR_OK) {
         fuzz_touch(au.data);
+
+        /* a little of it as some type, known or not */
+
+        memset(&voice, 0, sizeof(voice));
+        (void) mdvr_voice_decode(&voice, au.data.len % 13, au.data, pcm, 24);
     }
 
     if (mdvr_media_read_block(p, &block) == MDVR_OK) {
