@@ -9,6 +9,7 @@
  *   _register.c  V101: who is this device, may it come in
  *   _position.c  position reports: batches, live messages
  *   _alarm.c     alarms, decoded
+ *   _note.c      offers of video, transparent data: kept like alarms
  *   _command.c   commands to the device and its V100
  *   _store.c     what becomes true in PostgreSQL before it is answered
  *   _node.c      the node's own record: started, alive
@@ -360,11 +361,19 @@ void ngx_mdvr_position_replay(ngx_mdvr_journal_t *j, ngx_uint_t kind,
 /* V2xx, V304, V305 and their kin; `device` is who sent it. */
 ngx_int_t ngx_mdvr_sig_alarm(ngx_mdvr_link_t *link, const mdvr_message_t *m,
     const ngx_mdvr_device_t *device);
-ngx_int_t ngx_mdvr_sig_v298(ngx_mdvr_link_t *link, const mdvr_message_t *m,
+ngx_int_t ngx_mdvr_sig_v299(ngx_mdvr_link_t *link, const mdvr_message_t *m,
     const ngx_mdvr_device_t *device);
+
+
+/* To the link's line; a link that has too many is not read for a while. */
+void ngx_mdvr_alarm_store(ngx_mdvr_link_t *link, ngx_mdvr_store_t *store);
+
+
+/* -- _note.c -------------------------------------------------------------- */
+
 void ngx_mdvr_sig_v600(ngx_mdvr_link_t *link, const mdvr_message_t *m,
     const mdvr_location_t *loc);
-ngx_int_t ngx_mdvr_sig_v299(ngx_mdvr_link_t *link, const mdvr_message_t *m,
+ngx_int_t ngx_mdvr_sig_v298(ngx_mdvr_link_t *link, const mdvr_message_t *m,
     const ngx_mdvr_device_t *device);
 
 

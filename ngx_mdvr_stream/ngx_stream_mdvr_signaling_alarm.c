@@ -1,10 +1,8 @@
 
 /*
  * Alarm messages: decoded here, stored in _store.c, which answers C100 with
- * the UID once they are safe.  V298 asks for permission to send alarm video,
- * V299 says that the device released alarms by itself.  V600, transparent data,
- * is kept like V231: an event without severity; its number and time are its
- * UID.
+ * the UID once they are safe.  V299 says that the device released alarms by
+ * itself.
  *
  * One device that raises alarms faster than they can be stored is not read
  * for a while (mdvr_signaling_alarm_queue): nothing is lost, TCP holds it.
@@ -32,8 +30,6 @@
 static ngx_int_t ngx_mdvr_alarm_file(ngx_mdvr_link_t *link,
     const mdvr_message_t *m, const ngx_mdvr_device_t *device,
     const mdvr_location_t *loc, const mdvr_alarm_t *alarm);
-static void ngx_mdvr_alarm_store(ngx_mdvr_link_t *link,
-    ngx_mdvr_store_t *store);
 static void ngx_mdvr_alarm_path(ngx_str_t *param, mdvr_buf_t *b,
     mdvr_str_t path);
 
@@ -79,14 +75,6 @@ ngx_mdvr_sig_alarm(ngx_mdvr_link_t *link, const mdvr_message_t *m,
     }
 
     kind = mdvr_alarm_kind(m->keyword, &phase);
-
-    if (kind == NULL) {
-
-        /* V234, the outcome of a fetch: nothing of ours depends on it */
-
-        ngx_mdvr_sig_c100(link, m, offset, alarm.uid);
-        return NGX_OK;
-    }
 
     severity = mdvr_severity_name(kind->severity);
 
@@ -250,7 +238,7 @@ ngx_mdvr_alarm_file(ngx_mdvr_link_t *link, const mdvr_message_t *m,
 }
 
 
-static void
+void
 ngx_mdvr_alarm_store(ngx_mdvr_link_t *link, ngx_mdvr_store_t *store)
 {
     if (store) {
@@ -278,17 +266,6 @@ ngx_mdvr_alarm_path(ngx_str_t *param, mdvr_buf_t *b, mdvr_str_t path)
 
     param->data = b->p + mark;
     param->len = b->len - mark;
-}
-
-
-ngx_int_t
-ngx_mdvr_sig_v298(ngx_mdvr_link_t *link, const mdvr_message_t *m,
-    const ngx_mdvr_device_t *device)
-{
-    ngx_mdvr_sig_c100(link, m, ngx_mdvr_sig_offset(device),
-                      link->conf->alarm_video ? MDVR_STR("1")
-                                              : MDVR_STR("0"));
-    return NGX_OK;
 }
 
 
@@ -348,99 +325,4 @@ ngx_mdvr_sig_v299(ngx_mdvr_link_t *link, const mdvr_message_t *m,
     ngx_mdvr_alarm_store(link, store);
 
     return NGX_OK;
-}
-
-
-void
-ngx_mdvr_sig_v600(ngx_mdvr_link_t *link, const mdvr_message_t *m,
-    const mdvr_location_t *loc)
-{
-    size_t             mark, i;
-    u_char             ch, id[NGX_MDVR_UUID_LEN], at[NGX_MDVR_RFC3339_LEN],
-                       received[NGX_MDVR_RFC3339_LEN], content[32], uid[64];
-    int64_t            ms;
-    ngx_str_t          params[14];
-    mdvr_buf_t         b, u, c;
-    mdvr_json_t        j;
-    mdvr_v600_t        v;
-    ngx_mdvr_store_t  *store;
-
-    static u_char      buf[32768];
-
-    if (mdvr_v600_parse(m, loc, &v) != MDVR_OK
-        || v.number.len == 0 || v.number.len > 16)
-    {
-        ngx_mdvr_refusal("fields");
-        return;
-    }
-
-    u = mdvr_buf(uid, sizeof(uid));
-
-    for (i = 0; i < v.number.len; i++) {
-        ch = v.number.p[i];
-        mdvr_buf_chr(&u, (ch >= '0' && ch <= '9')
-                         || ((ch | 0x20) >= 'a' && (ch | 0x20) <= 'z')
-                         ? ch : '_');
-    }
-
-    mdvr_buf_chr(&u, '_');
-
-    for (i = 0; i < m->time.len && i < 16; i++) {
-        if (m->time.p[i] >= '0' && m->time.p[i] <= '9') {
-            mdvr_buf_chr(&u, m->time.p[i]);
-        }
-    }
-
-    c = mdvr_buf(content, sizeof(content));
-    mdvr_buf_cstr(&c, "1,0,");
-    mdvr_buf_str(&c, v.number);
-
-    (void) mdvr_time_clamp(m->time, link->utc_offset, ngx_mdvr_now_ms(), &ms);
-
-    ngx_mdvr_alarm_param(0, id,
-                         ngx_mdvr_uuid_print(id, &link->device_id) - id);
-    ngx_mdvr_alarm_text(1, "V600");
-    params[2] = params[1];
-    ngx_mdvr_alarm_text(3, "event");
-    ngx_mdvr_alarm_text(4, "transparent_data");
-    ngx_mdvr_alarm_text(5, "info");
-    ngx_mdvr_alarm_text(6, "");
-    ngx_mdvr_alarm_param(7, u.p, u.len);
-    ngx_mdvr_alarm_param(8, at, ngx_mdvr_rfc3339(at, ms) - at);
-    ngx_mdvr_alarm_param(9, received,
-                         ngx_mdvr_rfc3339(received, ngx_mdvr_now_ms())
-                         - received);
-
-    b = mdvr_buf(buf, sizeof(buf));
-    mdvr_json_init(&j, &b);
-    mdvr_json_object(&j, NULL);
-
-    if (loc->layout != MDVR_LOC_NONE) {
-        mdvr_location_json(&j, loc);
-    }
-
-    mdvr_json_object_end(&j);
-    ngx_mdvr_alarm_param(10, b.p, b.len);
-
-    mark = b.len;
-    mdvr_json_init(&j, &b);
-    mdvr_json_object(&j, NULL);
-    mdvr_json_str(&j, "number", v.number);
-    mdvr_json_str(&j, "type", v.type);
-    mdvr_json_str(&j, "hex", v.hex);
-    mdvr_json_object_end(&j);
-    ngx_mdvr_alarm_param(11, b.p + mark, b.len - mark);
-
-    ngx_str_null(&params[12]);
-    ngx_str_null(&params[13]);
-
-    if (b.full || u.full || c.full) {
-        ngx_mdvr_refusal("fields");
-        return;
-    }
-
-    store = ngx_mdvr_store_new(NGX_MDVR_STORE_ALARM, &link->device_id,
-                               &link->tenant_id, params, 14, m,
-                               link->utc_offset, mdvr_buf_view(&c));
-    ngx_mdvr_alarm_store(link, store);
 }

@@ -183,6 +183,9 @@ static const mdvr_alarm_form_t  mdvr_alarm_forms[] = {
     { MDVR_KW_V221, MDVR_KW_V271,
       { { "disk", MDVR_FIELD_INT }, { "disk_type", MDVR_FIELD_INT },
         { "temperature_c", MDVR_FIELD_CENTI } } },
+    { MDVR_KW_V234, MDVR_KW_V234,
+      { { "file_id", MDVR_FIELD_TEXT }, { "file_type", MDVR_FIELD_INT },
+        { "result", MDVR_FIELD_INT } } },
     { MDVR_KW_V304, MDVR_KW_V304, MDVR_FUEL },
     { MDVR_KW_V305, MDVR_KW_V305, MDVR_FUEL },
 };
@@ -268,12 +271,47 @@ mdvr_alarm_json_field(mdvr_json_t *j, const mdvr_field_t *f, mdvr_str_t s)
 }
 
 
+/* V231: the data is all that follows, commas included */
+
+static void
+mdvr_alarm_json_rest(mdvr_json_t *j, const mdvr_alarm_t *a)
+{
+    size_t       len;
+    uint8_t      tmp[4096];
+    mdvr_str_t   last;
+    mdvr_buf_t   b;
+
+    static const mdvr_field_t  type = { "type", MDVR_FIELD_INT };
+    static const mdvr_field_t  length = { "length", MDVR_FIELD_INT };
+
+    mdvr_alarm_json_field(j, &type, mdvr_alarm_data(a, 0));
+    mdvr_alarm_json_field(j, &length, mdvr_alarm_data(a, 1));
+
+    len = 0;
+
+    if (a->ndata > 2) {
+        last = a->data[a->ndata - 1];
+        len = (size_t) (last.p + last.len - a->data[2].p);
+    }
+
+    b = mdvr_buf(tmp, sizeof(tmp));
+    mdvr_text_decode(&b, mdvr_str(len ? a->data[2].p : NULL, len),
+                     sizeof(tmp));
+    mdvr_json_str(j, "data", mdvr_buf_view(&b));
+}
+
+
 void
 mdvr_alarm_json(mdvr_json_t *j, const mdvr_alarm_t *a)
 {
     size_t                    k;
     unsigned                  i;
     const mdvr_alarm_form_t  *form;
+
+    if (a->kw == MDVR_KW_V231) {
+        mdvr_alarm_json_rest(j, a);
+        return;
+    }
 
     for (k = 0; k < sizeof(mdvr_alarm_forms) / sizeof(mdvr_alarm_forms[0]);
          k++)

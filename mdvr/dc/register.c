@@ -51,6 +51,7 @@ mdvr_v101_parse(const mdvr_message_t *m, const mdvr_location_t *loc,
     r->imei = mdvr_message_token(m, i + 13);
     r->firmware = mdvr_message_token(m, i + 14);
     r->network_library = mdvr_message_token(m, i + 15);
+    r->extra = mdvr_message_rest(m, i + 16);
     r->channels_hint = 0;
 
     if (mdvr_str_u64(r->device_type, &type)) {
@@ -128,6 +129,11 @@ mdvr_v101_json(mdvr_json_t *j, const mdvr_v101_t *r)
     mdvr_reg_json_text(j, "imei", r->imei);
     mdvr_reg_json_text(j, "firmware", r->firmware);
     mdvr_reg_json_text(j, "network_library", r->network_library);
+
+    if (r->extra.len) {
+        mdvr_reg_json_text(j, "extra", r->extra);
+    }
+
     mdvr_reg_json_int(j, "channels_hint",
                       r->channels_hint ? (int64_t) r->channels_hint : -1);
 }

@@ -29,6 +29,7 @@ typedef struct {
     mdvr_str_t  imei;
     mdvr_str_t  firmware;
     mdvr_str_t  network_library;
+    mdvr_str_t  extra;              /* fields 17 and on, with their commas */
     unsigned    channels_hint;      /* from the device type, 0 unknown */
 } mdvr_v101_t;
 

@@ -31,6 +31,7 @@ static const mdvr_alarm_kind_t  mdvr_alarm_kinds[] = {
     { "V221", "V271", "disk_hot",          WARNING,   0,  0 },
     { "V222", NULL,   "panel_open",        WARNING,  -1,  0 },
     { "V231", NULL,   "transparent_data",  INFO,     -1,  0 },
+    { "V234", NULL,   "file_fetched",      INFO,     -1,  0 },
     { "V304", NULL,   "fuel_up",           INFO,     -1,  0 },
     { "V305", NULL,   "fuel_down",         WARNING,  -1,  0 },
     { NULL,   NULL,   "unknown",           INFO,     -1,  0 }
@@ -53,7 +54,7 @@ mdvr_alarm_kind(mdvr_str_t keyword, mdvr_phase_e *phase)
     size_t                    i;
     const mdvr_alarm_kind_t  *k;
 
-    if (mdvr_str_eqc(keyword, "V232") || mdvr_str_eqc(keyword, "V234")) {
+    if (mdvr_str_eqc(keyword, "V232")) {
         return NULL;
     }
 

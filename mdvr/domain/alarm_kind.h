@@ -36,7 +36,7 @@ typedef struct {
 /*
  * The catalogue entry of a start or end keyword and the phase.  Keywords
  * that are not in the catalogue give kind "unknown", no end, MDVR_PHASE_EVENT;
- * V267 is taken as the end of V217.  V232 and V234 are not alarms: NULL.
+ * V267 is taken as the end of V217.  V232 is not an alarm: NULL.
  */
 const mdvr_alarm_kind_t *mdvr_alarm_kind(mdvr_str_t keyword,
     mdvr_phase_e *phase);

@@ -29,6 +29,7 @@ my $state = $t->row('select * from mdvr.device_state where device_id = ?', $id);
 is $state->{online}, JSON::PP::true, 'the record says online';
 is $state->{node}, 'a', 'on this node';
 is $state->{registration}{firmware}, 'T2018', 'with the fields of V101';
+ok !exists $state->{registration}{extra}, 'and no more than it had';
 is $state->{registration}{plate}, '', 'an empty plate is an empty plate';
 
 my $first = $t->value('select connected_at from mdvr.device_state where device_id = ?', $id);
@@ -115,6 +116,9 @@ $no = $dev->send('V130', [ MDVR::Device::location(), '', 'sess-1', 1, '' ]);
 like $dev->answered('V130', $no)->{raw}, qr/,V130,\d{6} \d{6},0,0#$/, 'V130: a call is refused when nobody can take it';
 $no = $dev->send('V130', [ 'sess-1', 0, '' ]);
 like $dev->answered('V130', $no)->{raw}, qr/,V130,\d{6} \d{6},0,2#$/, 'V130: its end is confirmed';
+like $dev->alarm('V234', uid => 'FETCHED1', data => [ 77, 2, 16 ]), qr/,0,FETCHED1#$/, 'V234 is acknowledged';
+is $t->value("select kind || ' ' || (data->>'file_id') || ' ' || (data->>'result') from mdvr.alarm where uid = 'FETCHED1'"),
+    'file_fetched 77 16', 'and kept with its result';
 $no = $dev->send('V600', [ MDVR::Device::location(), '', 12345, 0, 8, '0a1b2c3d' ]);
 like $dev->answered('V600', $no)->{raw}, qr/,V600,\d{6} \d{6},0,1,0,12345#$/, 'V600 is confirmed';
 is $t->value("select data->>'hex' from mdvr.alarm where code = 'V600'"), '0a1b2c3d', 'and kept';
@@ -124,11 +128,14 @@ is_deeply [ map { @$_ } $t->sql("select path, size_bytes, channel, duration_s fr
     [ '/mnt/ch01.h264', 1310720, 1, 25 ], 'and the file queued to be fetched';
 like $dev->alarm('V231', uid => 'TRANS1', data => [ 7, 5, 'a,b,c' ]), qr/,0,TRANS1#$/, 'V231 is acknowledged';
 is $t->value("select kind from mdvr.alarm where uid = 'TRANS1'"), 'transparent_data', 'and kept';
+is $t->value("select data->>'data' from mdvr.alarm where uid = 'TRANS1'"), 'a,b,c', 'with its data whole';
 like $dev->alarm('V245', uid => 'NEW1', data => [ 1, 2 ]), qr/,V245,\d{6} \d{6},0,NEW1#$/,
     'an alarm of a newer firmware is acknowledged';
 is $t->value("select kind from mdvr.alarm where uid = 'NEW1'"), 'unknown', 'and kept as unknown';
 $no = $dev->send('V298', [ MDVR::Device::location(), '', '210305 111000', 'U1', 0, 1, 2 ]);
 like $dev->answered('V298', $no)->{raw}, qr/,V298,\d{6} \d{6},0,0#$/, 'V298: alarm video is forbidden';
+is $t->value("select kind || ' ' || (data->>'channel') || ' ' || (data->>'allowed') from mdvr.alarm where uid = 'U1'"),
+    'video_offer 1 false', 'which is kept';
 $dev->alarm('V202', uid => 'P1', data => [ 1, 'b' ]);
 $no = $dev->send('V299', [ MDVR::Device::location(), '', 2, '' ]);
 like $dev->answered('V299', $no)->{raw}, qr/,V299,\d{6} \d{6},0,2#$/, 'V299 is answered with the type';

@@ -456,6 +456,16 @@ alarms(void)
     mdvr_alarm_parse(&m, &loc, &a);
     tap_rc(mdvr_v234_parse(&a, &fetched), MDVR_OK, "V234");
     tap_ok(fetched.file_type == 2 && fetched.result == 0, "good");
+    j = object((json_pt) mdvr_alarm_json, &a);
+    has(j, "file_id", "\"77\"");
+    has(j, "result", "0");
+    json_decref(j);
+
+    say("V231", LOC ",,210305 110000,U,0,,0,,7,5,a,b,c");
+    mdvr_alarm_parse(&m, &loc, &a);
+    j = object((json_pt) mdvr_alarm_json, &a);
+    has(j, "data", "\"a,b,c\"");
+    json_decref(j);
 
     say("V298", LOC ",,210305 110000,U,3,1,2");
     tap_rc(mdvr_alarm_permit_parse(&m, &loc, &p), MDVR_OK, "V298");
@@ -499,6 +509,8 @@ catalogue(void)
     k = mdvr_alarm_kind(MDVR_STR("V267"), &phase);
     tap_ok(strcmp(k->kind, "motion") == 0 && phase == MDVR_PHASE_END,
            "V267 ends V217");
+    k = mdvr_alarm_kind(MDVR_STR("V234"), &phase);
+    tap_ok(k && strcmp(k->kind, "file_fetched") == 0, "V234 is kept");
     k = mdvr_alarm_kind(MDVR_STR("V245"), &phase);
     tap_ok(strcmp(k->kind, "unknown") == 0, "V245 is unknown");
     tap_ok(mdvr_alarm_kind(MDVR_STR("V232"), &phase) == NULL,
