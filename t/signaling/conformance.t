@@ -110,7 +110,7 @@ is scalar(@listed), scalar(@meaning), 'and every row a keyword';
 
 my $t = MDVR::Test->new;
 my $id = $t->add_device('00007');
-my $n = $t->nginx(ready => 0);
+my $n = $t->nginx(ready => 0, signaling => 'mdvr_signaling_call_wait 200ms;');
 my $dev = $t->device('00007')->register;
 eventually { $t->online('00007') };
 my @loc = (MDVR::Device::location(), '');
@@ -129,6 +129,7 @@ my %stored = (
     V101 => sub { $t->value("select registration->>'firmware' from mdvr.device_state where device_id = ?", $id) && 'record' },
     V114 => sub { $t->value('select count(*) from mdvr.telemetry') && 'telemetry' },
     V142 => sub { $t->value("select health <> '{}' from mdvr.device_state where device_id = ?", $id) eq 't' && 'health' },
+    V130 => sub { $t->value(q(select count(*) from mdvr.event where message ->> 'event' = 'call')) && 'event' },
     V232 => sub { $t->value('select count(*) from mdvr.download') && 'download' },
 );
 
