@@ -25,6 +25,13 @@
 #define NGX_MDVR_NODE_RULES      10000      /* ms for one look at the rules */
 
 
+enum {
+    NGX_MDVR_NODE_STARTED = 1,
+    NGX_MDVR_NODE_TAKEN
+};
+
+
+static ngx_uint_t ngx_mdvr_node_start(void);
 static void ngx_mdvr_node_call(const char *sql, ngx_uint_t boot,
     ngx_uint_t started);
 static void ngx_mdvr_node_done(void *data, const ngx_mdvr_pg_rows_t *rows,
@@ -41,6 +48,8 @@ static void ngx_mdvr_node_ruled(void *data, const ngx_mdvr_pg_rows_t *rows,
 static ngx_uint_t  ngx_mdvr_node_rules_busy;
 static ngx_uint_t  ngx_mdvr_node_busy;
 static ngx_uint_t  ngx_mdvr_node_is_started;
+static ngx_uint_t  ngx_mdvr_node_taken;
+static ngx_msec_t  ngx_mdvr_node_taken_at;
 static ngx_uint_t  ngx_mdvr_node_beats;
 static ngx_msec_t  ngx_mdvr_node_beat_at;
 static ngx_msec_t  ngx_mdvr_node_up_at;
@@ -79,9 +88,7 @@ ngx_mdvr_node_tick(void)
         return;
     }
 
-    if (!ngx_mdvr_node_is_started) {
-        ngx_mdvr_node_call("select tenant_id, message"
-                           " from mdvr.node_started($1, $2::uuid)", 1, 1);
+    if (!ngx_mdvr_node_is_started && ngx_mdvr_node_start()) {
         return;
     }
 
@@ -100,6 +107,41 @@ ngx_mdvr_node_tick(void)
 
     ngx_mdvr_node_call("select null, null from"
                        " mdvr.node_heartbeat($1, $2::uuid)", 1, 0);
+}
+
+
+/*
+ * What an earlier boot of this node held is offline: at once after a start,
+ * but after a binary upgrade only when the old workers have had the time to
+ * drain, since until then they do hold their devices.
+ */
+
+static ngx_uint_t
+ngx_mdvr_node_start(void)
+{
+    ngx_msec_t  drain;
+
+    if (ngx_inherited && !ngx_mdvr_node_taken) {
+        ngx_mdvr_node_taken_at = ngx_current_msec;
+        ngx_mdvr_node_call("select null, null from"
+                           " mdvr.node_upgraded($1, $2::uuid)", 1,
+                           NGX_MDVR_NODE_TAKEN);
+        return 1;
+    }
+
+    drain = ngx_mdvr_sig.conf->drain_delay + ngx_mdvr_sig.conf->drain_spread
+            + NGX_MDVR_NODE_HEARTBEAT;
+
+    if (ngx_inherited
+        && ngx_current_msec - ngx_mdvr_node_taken_at < drain)
+    {
+        return 0;
+    }
+
+    ngx_mdvr_node_call("select tenant_id, message"
+                       " from mdvr.node_started($1, $2::uuid)", 1,
+                       NGX_MDVR_NODE_STARTED);
+    return 1;
 }
 
 
@@ -142,8 +184,11 @@ ngx_mdvr_node_done(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
         return;
     }
 
-    if (data) {
+    if ((uintptr_t) data == NGX_MDVR_NODE_STARTED) {
         ngx_mdvr_node_is_started = 1;
+
+    } else if ((uintptr_t) data == NGX_MDVR_NODE_TAKEN) {
+        ngx_mdvr_node_taken = 1;
     }
 
     ngx_mdvr_node_events(rows);

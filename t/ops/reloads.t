@@ -159,4 +159,5 @@ waitpid $sim, 0;
 undef $sim;
 my $c = json_of(slurp($stats));
 note join ', ', map { "$_ $c->{$_}" } qw(positions_sent disconnects registrations media_sessions);
+ok eventually(sub { !$n->workers(draining => 1) && !-e "$n->{dir}/nginx.pid.oldbin" && (!$n->{upgraded} || !kill 0, $n->{upgraded}) }, 60), 'the old ones are gone';
 $t->done;
