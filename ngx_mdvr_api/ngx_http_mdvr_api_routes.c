@@ -232,8 +232,8 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
 
     { GET, "/devices/{id}/diagnostics", MDVR_SCOPE_DEVICE_CONTROL, 0,
       "Connections, messages, refusals, why it is offline",
-      .answer = &api_diagnostics, .sql = api_sql_diagnostics,
-      .params = "id" },
+      .answer = &api_diagnostics,
+      .handler = ngx_http_mdvr_api_diagnostics },
 
     { GET, "/devices/{id}/telemetry", MDVR_SCOPE_DEVICE_READ, API_LIST,
       "Positions, newest first; also as GeoJSON, GPX, CSV",

@@ -372,15 +372,27 @@ const char  api_sql_firmware[] = API_PAGE(
     " order by f.id");
 
 /*
- * What was said lately, from what was stored of it: registrations, positions,
- * alarms, commands and their answers.
+ * What was said lately: $2 are the messages of the wire.  Positions, alarms, commands
+ * and their answers are taken from where they are stored, decoded, and registrations
+ * too when the wire has nothing.
  */
 
 #define MESSAGES                                                              \
     "(select c.connected_at as at, 'in' as direction, 'V101' as keyword,"     \
     "   json_build_object('address', host(c.address), 'node', c.node) as data"\
     "  from mdvr.connection c where c.device_id = d.id"                       \
+    "  and $2::jsonb = '[]'::jsonb"                                           \
     "  order by c.connected_at desc limit 100)"                               \
+    " union all (select (w->>'at')::timestamptz, w->>'direction',"            \
+    "   w->>'keyword', (w->'data')::json"                                     \
+    "  from jsonb_array_elements($2::jsonb) w"                                \
+    "  where not exists (select from mdvr.command c where c.device_id = d.id" \
+    "   and (w->>'direction' = 'out' and c.keyword = w->>'keyword'"           \
+    "     and c.sent_at between (w->>'at')::timestamptz - interval '5 s'"     \
+    "     and (w->>'at')::timestamptz + interval '5 s'"                       \
+    "    or w->>'keyword' = 'V100' and c.keyword = w->'data'->'fields'->>0"   \
+    "     and c.answered_at between (w->>'at')::timestamptz - interval '5 s'" \
+    "     and (w->>'at')::timestamptz + interval '5 s')))"                    \
     " union all (select t.received_at, 'in', 'V114', json_build_object("      \
     "   'recorded_at', mdvr.rfc3339(t.recorded_at), 'lat', t.lat_deg,"        \
     "   'lon', t.lon_deg, 'gps_valid', t.gps_valid,"                          \

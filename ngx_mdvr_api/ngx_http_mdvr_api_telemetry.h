@@ -17,6 +17,7 @@ extern const ngx_http_mdvr_api_export_t
 
 void ngx_http_mdvr_api_telemetry(ngx_http_mdvr_api_ctx_t *ctx);
 void ngx_http_mdvr_api_device_status(ngx_http_mdvr_api_ctx_t *ctx);
+void ngx_http_mdvr_api_diagnostics(ngx_http_mdvr_api_ctx_t *ctx);
 
 
 #endif /* _NGX_HTTP_MDVR_API_TELEMETRY_H_INCLUDED_ */

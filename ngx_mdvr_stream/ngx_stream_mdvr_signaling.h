@@ -73,6 +73,7 @@ typedef struct {
     ngx_flag_t                    enable;
     ngx_msec_t                    register_timeout;
     ngx_msec_t                    idle_timeout;
+    ngx_uint_t                    wire;      /* messages kept per device */
     ngx_msec_t                    send_timeout;
     ngx_msec_t                    heartbeat;
     size_t                        output_limit;
@@ -488,6 +489,14 @@ void ngx_mdvr_task_held_rows(const ngx_mdvr_uuid_t *device_id,
 
 /* The link ends: whoever waits hears that the device is offline. */
 void ngx_mdvr_task_detach(ngx_mdvr_link_t *link);
+
+
+/*
+ * Keeps a message of a registered device, or one to it (`out`), for diagnostics
+ * (wire.c).  `body` are the tokens behind the header.
+ */
+void ngx_mdvr_sig_wire(ngx_mdvr_link_t *link, ngx_uint_t out,
+    mdvr_str_t keyword, mdvr_str_t body);
 
 
 #endif /* _NGX_STREAM_MDVR_SIGNALING_H_INCLUDED_ */

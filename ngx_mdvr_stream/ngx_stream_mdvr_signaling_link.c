@@ -559,6 +559,8 @@ ngx_mdvr_link_write(ngx_mdvr_link_t *link, mdvr_str_t number,
         return NGX_DECLINED;
     }
 
+    ngx_mdvr_sig_wire(link, 1, keyword, body);
+
     return ngx_mdvr_link_send(link, b.p, b.len);
 }
 

@@ -26,6 +26,7 @@
 
 
 static void ngx_mdvr_sig_count(const mdvr_message_t *m);
+static void ngx_mdvr_sig_keep(ngx_mdvr_link_t *link, const mdvr_message_t *m);
 static ngx_int_t ngx_mdvr_sig_stranger(ngx_mdvr_link_t *link,
     const mdvr_message_t *m);
 static ngx_int_t ngx_mdvr_sig_alarm_like(ngx_mdvr_link_t *link,
@@ -110,6 +111,7 @@ ngx_mdvr_sig_message(ngx_mdvr_link_t *link, mdvr_str_t content)
 
     if (result != NGX_AGAIN) {
         ngx_mdvr_sig_count(m);
+        ngx_mdvr_sig_keep(link, m);
     }
 
     return result;
@@ -128,6 +130,32 @@ ngx_mdvr_sig_count(const mdvr_message_t *m)
     name.len = ngx_strlen(text);
 
     ngx_mdvr_count_by(messages_total, &name, 1);
+}
+
+
+/* positions and alarms are stored, what strangers say is not */
+
+static void
+ngx_mdvr_sig_keep(ngx_mdvr_link_t *link, const mdvr_message_t *m)
+{
+    mdvr_str_t  body;
+
+    if (m->kw == MDVR_KW_V114 || mdvr_keyword_is_alarm(m->keyword)
+        || link->state == NGX_MDVR_LINK_NEW
+        || m->serial.len != link->serial_len
+        || ngx_memcmp(m->serial.p, link->serial, m->serial.len) != 0)
+    {
+        return;
+    }
+
+    body = mdvr_str(m->content.p, 0);
+
+    if (m->nbody) {
+        body.p = m->body[0].p;
+        body.len = m->content.p + m->content.len - body.p;
+    }
+
+    ngx_mdvr_sig_wire(link, 0, m->keyword, body);
 }
 
 

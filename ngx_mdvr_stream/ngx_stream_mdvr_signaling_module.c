@@ -67,6 +67,13 @@ static ngx_command_t  ngx_mdvr_sig_commands[] = {
       offsetof(ngx_mdvr_sig_conf_t, idle_timeout),
       NULL },
 
+    { ngx_string("mdvr_signaling_wire"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_mdvr_sig_conf_t, wire),
+      NULL },
+
     { ngx_string("mdvr_signaling_send_timeout"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
@@ -372,6 +379,7 @@ ngx_mdvr_sig_create_srv_conf(ngx_conf_t *cf)
     conf->enable = NGX_CONF_UNSET;
     conf->register_timeout = NGX_CONF_UNSET_MSEC;
     conf->idle_timeout = NGX_CONF_UNSET_MSEC;
+    conf->wire = NGX_CONF_UNSET_UINT;
     conf->send_timeout = NGX_CONF_UNSET_MSEC;
     conf->heartbeat = NGX_CONF_UNSET_MSEC;
     conf->output_limit = NGX_CONF_UNSET_SIZE;
@@ -397,6 +405,7 @@ ngx_mdvr_sig_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->register_timeout,
                               prev->register_timeout, 10000);
     ngx_conf_merge_msec_value(conf->idle_timeout, prev->idle_timeout, 180000);
+    ngx_conf_merge_uint_value(conf->wire, prev->wire, 100);
     ngx_conf_merge_msec_value(conf->send_timeout, prev->send_timeout, 30000);
     ngx_conf_merge_msec_value(conf->heartbeat, prev->heartbeat, 60000);
     ngx_conf_merge_size_value(conf->output_limit, prev->output_limit, 65536);

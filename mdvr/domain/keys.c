@@ -88,6 +88,15 @@ mdvr_channel_event(mdvr_buf_t *b, mdvr_str_t tenant)
 
 
 void
+mdvr_key_wire(mdvr_buf_t *b, mdvr_str_t serial)
+{
+    mdvr_buf_cstr(b, "mdvr:wire:{");
+    mdvr_buf_str(b, serial);
+    mdvr_buf_chr(b, '}');
+}
+
+
+void
 mdvr_key_live(mdvr_buf_t *b, mdvr_str_t device, unsigned channel,
     mdvr_str_t stream)
 {

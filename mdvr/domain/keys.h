@@ -17,6 +17,9 @@
 /* mdvr:route:{<serial>} and its value "<node> <slot> <connection>" */
 void mdvr_key_route(mdvr_buf_t *b, mdvr_str_t serial);
 
+/* mdvr:wire:{<serial>}: list of the last messages, newest last */
+void mdvr_key_wire(mdvr_buf_t *b, mdvr_str_t serial);
+
 typedef struct {
     mdvr_str_t  node;
     uint32_t    slot;
