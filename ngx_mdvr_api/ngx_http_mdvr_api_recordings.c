@@ -14,11 +14,11 @@
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
 #include "ngx_mdvr_core/ngx_mdvr_bus.h"
 #include "ngx_mdvr_core/ngx_mdvr_command.h"
+#include "ngx_mdvr_core/ngx_mdvr_playback.h"
 #include "mdvr/dc/media.h"
 #include "mdvr/dc/text.h"
 #include "mdvr/dc/time.h"
 #include "mdvr/dc/write.h"
-#include "mdvr/domain/keys.h"
 #include "mdvr/domain/keys.h"
 
 
@@ -581,8 +581,9 @@ ngx_http_mdvr_api_list_news(void *data)
 void
 ngx_http_mdvr_api_download(ngx_http_mdvr_api_ctx_t *ctx)
 {
-    json_t   *path;
-    int64_t   from, to;
+    json_t           *path;
+    int64_t           from, to;
+    ngx_mdvr_uuid_t   device;
 
     path = json_object_get(ctx->body, "path");
 
@@ -609,6 +610,12 @@ ngx_http_mdvr_api_download(ngx_http_mdvr_api_ctx_t *ctx)
         return;
     }
 
+    if (json_is_true(json_object_get(ctx->body, "force"))
+        && ngx_mdvr_uuid_parse(&ctx->ids[0], &device) == NGX_OK)
+    {
+        (void) ngx_mdvr_playback_end(device.b, MDVR_BUS_END_REPLACED);
+    }
+
     ngx_http_mdvr_api_select(ctx,
         "with b as (select $6::jsonb as b),"
         /* recorders name a file by day, channel, begin and end */
@@ -622,11 +629,16 @@ ngx_http_mdvr_api_download(ngx_http_mdvr_api_ctx_t *ctx)
         "   from mdvr.device d left join mdvr.device_state s"
         "   on s.device_id = d.id"
         "   where d.id = $7::uuid and d.deleted_at is null),"
-        " busy as (select string_agg(distinct 'live video of channel '"
-        "    || m.channel || ' (' || m.stream || ')', ', ') as by"
+        " busy as (select string_agg(x.by, ', ') as by from ("
+        "   select distinct 'live video of channel ' || m.channel || ' ('"
+        "    || m.stream || ')' as by"
         "   from mdvr.media_session m, d where m.device_id = d.id"
         "   and m.kind = 'live' and m.ended_at is null"
-        "   and m.started_at > now() - interval '1 day'),"
+        "   and m.started_at > now() - interval '1 day'"
+        "   union all select 'playback of a recording'"
+        "   from mdvr.video_session v, d where v.device_id = d.id"
+        "   and v.kind = 'playback' and v.ended_at is null"
+        "   and v.expires_at > now()) x),"
         " made as (insert into mdvr.download (id, tenant_id, device_id,"
         "    user_id, origin, path, media_kind, channel, file_at, duration_s,"
         "    from_byte, to_byte, from_s, to_s, force, request_id, traceparent)"

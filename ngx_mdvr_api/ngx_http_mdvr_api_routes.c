@@ -13,6 +13,7 @@
 #include "ngx_mdvr_api/ngx_http_mdvr_api_files.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_hooks.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_identity.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_playback.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_recordings.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_schemas.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
@@ -344,6 +345,21 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
     { POST, "/devices/{id}/talk/stop", MDVR_SCOPE_DEVICE_CONTROL,
       API_BODY_OPT, "Hang up",
       .body = &api_talk_stop, .handler = ngx_http_mdvr_api_talk_stop },
+
+    { POST, "/devices/{id}/playback/start", MDVR_SCOPE_VIDEO_WATCH,
+      API_IDEMPOTENT|API_RENEWED, "Watch a recording of the device",
+      .body = &api_playback_new, .answer = &api_playback,
+      .handler = ngx_http_mdvr_api_playback_start },
+
+    { POST, "/devices/{id}/playback/control", MDVR_SCOPE_VIDEO_WATCH, 0,
+      "Pause, go on, another position or speed (above 2: key frames only)",
+      .body = &api_playback_control, .answer = &api_playback_changed,
+      .handler = ngx_http_mdvr_api_playback_control },
+
+    { POST, "/devices/{id}/playback/stop", MDVR_SCOPE_VIDEO_WATCH,
+      API_BODY_OPT, "Watch the recording no longer",
+      .body = &api_playback_stop,
+      .handler = ngx_http_mdvr_api_playback_stop },
 
     /* --- alarms */
 

@@ -649,9 +649,37 @@ SCHEMA(recording, "Recording", NULL,
     F_INT("size_bytes", REQ|NUL, 0, 0))
 
 SCHEMA(playback_new, "PlaybackNew",
-    "{\"path\":\"/mnt/sd0/2026-01/31/01-081500-082000.h264\"}",
+    "{\"path\":\"/mnt/sd0/2021-03-05/ch02-081502-081530.h264\"}",
     F_STR("path", REQ, 1, 1024),
+    F_INT("channel", 0, 1, 64),
+    F_NUM("duration_s", 0, 0, 86400),
+    F_NUM("position_s", 0, 0, 86400),
+    F_NUM("speed", 0, 0.125, 16),
     F_BOOL("force", 0))
+
+SCHEMA(playback, "Playback", NULL,
+    F_UUID("session_id", REQ),
+    F_UUID("device_id", REQ),
+    F_INT("channel", REQ, 1, 64),
+    F_ENUM("stream", REQ, "main|sub"),
+    F_ENUM("status", REQ, "starting|live"),
+    F_STR("token", REQ, 0, 0),
+    F_TIME("expires_at", REQ),
+    F_OBJ("urls", REQ, &api_video_urls),
+    F_STR("path", REQ, 0, 0),
+    F_NUM("duration_s", REQ|NUL, 0, 0),
+    F_NUM("position_s", REQ, 0, 0),
+    F_NUM("speed", REQ, 0, 0))
+
+SCHEMA(playback_changed, "PlaybackChanged", NULL,
+    F_UUID("session_id", REQ),
+    F_STR("action", REQ, 0, 0),
+    F_BOOL("paused", 0),
+    F_NUM("position_s", 0, 0, 0),
+    F_NUM("speed", 0, 0, 0))
+
+SCHEMA(playback_stop, "PlaybackStop", NULL,
+    F_UUID("session_id", 0))
 
 SCHEMA(playback_control, "PlaybackControl", "{\"action\":\"pause\"}",
     F_UUID("session_id", 0),

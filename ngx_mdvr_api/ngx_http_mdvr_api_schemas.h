@@ -29,7 +29,8 @@
     X(webhook) X(webhook_new) X(webhook_change) X(webhook_made) X(webhook_test)               \
     X(push_new) X(push) X(preferences) X(firmware) X(snapshot)                \
     X(download_new) X(download_queued) X(recording)                           \
-    X(playback_new) X(playback_control) X(talk) X(talk_stop) X(talk_answer) X(upgrade)
+    X(playback_new) X(playback) X(playback_control) X(playback_changed)         \
+    X(playback_stop) X(talk) X(talk_stop) X(talk_answer) X(upgrade)
 
 #define API_SCHEMA_EXTERN(name)                                               \
     extern const ngx_http_mdvr_api_schema_t  api_##name;

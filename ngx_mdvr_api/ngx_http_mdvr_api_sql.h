@@ -21,10 +21,10 @@
 
 #define API_WHO  "$tenant,$user,$session,$address,$request"
 
-/* one audit row of the acting user */
 /* detail of 409 device_busy while mdvr.device_upgrading() */
 #define API_UPGRADING  "a firmware upgrade runs, which cannot be interrupted"
 
+/* one audit row of the acting user */
 #define API_AUDIT(action, type, id, detail)                                   \
     " mdvr.audit_append($1::uuid, $2::uuid, $3::uuid, $4, '" action "',"      \
     " '" type "', " id ", " detail ", $5)"

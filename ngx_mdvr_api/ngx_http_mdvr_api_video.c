@@ -20,6 +20,7 @@
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
 #include "ngx_mdvr_core/ngx_mdvr_bus.h"
 #include "ngx_mdvr_core/ngx_mdvr_command.h"
+#include "ngx_mdvr_core/ngx_mdvr_playback.h"
 #include "mdvr/domain/keys.h"
 #include "mdvr/dc/write.h"
 
@@ -140,10 +141,14 @@ ngx_http_mdvr_api_video_start(ngx_http_mdvr_api_ctx_t *ctx)
         " mdvr.device_upgrading(d.id)::int,"
         /* the protocol's table: filming ends these, unlike evidence, which is
            fetched by itself and goes on later */
-        " (select string_agg(distinct case l.origin when 'playback' then"
-        "    'playback of ' else 'download of ' end || l.path, ', ')"
+        " (select string_agg(x.by, ', ') from ("
+        "   select distinct 'download of ' || l.path as by"
         "   from mdvr.download l where l.device_id = d.id"
-        "   and l.status = 'running' and l.origin in ('user', 'playback'))"
+        "   and l.status = 'running' and l.origin in ('user', 'playback')"
+        "   union all select 'playback of a recording'"
+        "   from mdvr.video_session v where v.device_id = d.id"
+        "   and v.kind = 'playback' and v.ended_at is null"
+        "   and v.expires_at > now()) x)"
         " from mdvr.device d where d.id = $1::uuid and d.deleted_at is null",
         "id", NULL, ngx_http_mdvr_api_video_device);
 }
@@ -219,6 +224,10 @@ ngx_http_mdvr_api_video_device(ngx_http_mdvr_api_ctx_t *ctx,
         ngx_http_mdvr_api_video_busy(v, &s);
         return;
     }
+
+    /* a recording that is played ends */
+
+    (void) ngx_mdvr_playback_end(v->device.b, MDVR_BUS_END_REPLACED);
 
     ngx_http_mdvr_api_video_claim(v);
 }
@@ -611,16 +620,15 @@ ngx_http_mdvr_api_video_session(ngx_http_mdvr_api_video_t *v)
 }
 
 
-static void
-ngx_http_mdvr_api_video_done(ngx_http_mdvr_api_ctx_t *ctx,
-    const ngx_mdvr_pg_rows_t *rows)
+json_t *
+ngx_http_mdvr_api_video_json(ngx_http_mdvr_api_ctx_t *ctx,
+    const ngx_mdvr_stream_token_t *fields, const ngx_str_t *id,
+    const ngx_str_t *expires, ngx_uint_t channel, ngx_uint_t live)
 {
-    u_char                      url[1024];
-    json_t                     *urls, *answer;
-    ngx_str_t                   token, expires;
-    ngx_uint_t                  i;
-    ngx_mdvr_stream_token_t     fields;
-    ngx_http_mdvr_api_video_t  *v = ctx->data;
+    u_char      url[1024];
+    json_t     *urls;
+    ngx_str_t   token;
+    ngx_uint_t  i;
 
     static const struct {
         const char  *name;
@@ -631,6 +639,46 @@ ngx_http_mdvr_api_video_done(ngx_http_mdvr_api_ctx_t *ctx,
         { "ws",   "ws" },
         { "whep", "whep" }
     };
+
+    if (ngx_mdvr_stream_token_make(ctx->request->pool, fields, &token)
+        != NGX_OK)
+    {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                  "unavailable", "no signing key yet", 1);
+        return NULL;
+    }
+
+    urls = json_object();
+
+    for (i = 0; i < sizeof(transports) / sizeof(transports[0]); i++) {
+        *ngx_snprintf(url, sizeof(url) - 1, "/live/%V/%s", &token,
+                      transports[i].file) = '\0';
+        json_object_set_new(urls, transports[i].name,
+                            json_string((char *) url));
+    }
+
+    return json_pack("{s:o, s:o, s:i, s:s, s:s, s:o, s:o, s:o}",
+                     "session_id", json_stringn((char *) id->data, id->len),
+                     "device_id", json_stringn((char *) ctx->ids[0].data,
+                                               ctx->ids[0].len),
+                     "channel", (int) channel,
+                     "stream", ngx_http_mdvr_api_streams[fields->stream],
+                     "status", live ? "live" : "starting",
+                     "token", json_stringn((char *) token.data, token.len),
+                     "expires_at", json_stringn((char *) expires->data,
+                                                expires->len),
+                     "urls", urls);
+}
+
+
+static void
+ngx_http_mdvr_api_video_done(ngx_http_mdvr_api_ctx_t *ctx,
+    const ngx_mdvr_pg_rows_t *rows)
+{
+    json_t                     *answer;
+    ngx_str_t                   id, expires;
+    ngx_mdvr_stream_token_t     fields;
+    ngx_http_mdvr_api_video_t  *v = ctx->data;
 
     ngx_memzero(&fields, sizeof(fields));
 
@@ -652,38 +700,14 @@ ngx_http_mdvr_api_video_done(ngx_http_mdvr_api_ctx_t *ctx,
     fields.expires_at = v->expires;
     fields.node = v->node;
 
-    if (ngx_mdvr_stream_token_make(ctx->request->pool, &fields, &token)
-        != NGX_OK)
-    {
-        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                  "unavailable", "no signing key yet", 1);
-        return;
-    }
-
+    id = ngx_mdvr_pg_value(rows, 0, 0);
     expires = ngx_mdvr_pg_value(rows, 0, 1);
-    urls = json_object();
 
-    for (i = 0; i < sizeof(transports) / sizeof(transports[0]); i++) {
-        *ngx_snprintf(url, sizeof(url) - 1, "/live/%V/%s", &token,
-                      transports[i].file) = '\0';
-        json_object_set_new(urls, transports[i].name,
-                            json_string((char *) url));
+    answer = ngx_http_mdvr_api_video_json(ctx, &fields, &id, &expires,
+                                          v->channel, v->live);
+    if (answer) {
+        ngx_http_mdvr_api_json(ctx, NGX_HTTP_OK, answer);
     }
-
-    answer = json_pack("{s:o, s:o, s:i, s:s, s:s, s:o, s:o, s:o}",
-                       "session_id",
-                       json_string((char *) ngx_mdvr_pg_value(rows, 0, 0).data),
-                       "device_id", json_stringn((char *) ctx->ids[0].data,
-                                                 ctx->ids[0].len),
-                       "channel", (int) v->channel,
-                       "stream", ngx_http_mdvr_api_streams[v->stream],
-                       "status", v->live ? "live" : "starting",
-                       "token", json_stringn((char *) token.data, token.len),
-                       "expires_at", json_stringn((char *) expires.data,
-                                                  expires.len),
-                       "urls", urls);
-
-    ngx_http_mdvr_api_json(ctx, NGX_HTTP_OK, answer);
 }
 
 

@@ -11,6 +11,7 @@
  *   {"op":"keys_changed"}, {"op":"tenant_changed","id":uuid}
  */
 
+#include "ngx_mdvr_core/ngx_mdvr_playback.h"
 #include "ngx_mdvr_core/ngx_mdvr_auth.h"
 #include "ngx_mdvr_core/ngx_mdvr_keys.h"
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
@@ -94,7 +95,7 @@ ngx_mdvr_control_message(void *data, const ngx_str_t *channel,
     const ngx_str_t *msg)
 {
     json_t           *doc;
-    ngx_str_t         serial;
+    ngx_str_t         serial, session;
     ngx_uint_t        has_id;
     const char       *op;
     json_int_t        until, before;
@@ -139,6 +140,16 @@ ngx_mdvr_control_message(void *data, const ngx_str_t *channel,
         if (serial.data) {
             serial.len = ngx_strlen(serial.data);
             ngx_mdvr_registry_forget(&serial);
+        }
+
+    } else if (ngx_strcmp(op, "playback") == 0 && has_id) {
+        session.data = (u_char *) json_string_value(json_object_get(doc,
+                                                                    "id"));
+        session.len = ngx_strlen(session.data);
+
+        if (ngx_mdvr_is_chief()) {
+            (void) ngx_mdvr_playback_apply(&session,
+                                           json_object_get(doc, "set"));
         }
 
     } else if (ngx_strcmp(op, "tenant_changed") == 0 && has_id) {

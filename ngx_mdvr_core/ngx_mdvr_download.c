@@ -81,7 +81,7 @@ ngx_mdvr_download_running(mdvr_bus_kind_e kind, const u_char *device)
             && info.kind == kind && info.state != MDVR_BUS_ENDING
             && (device == NULL
                 || (ngx_memcmp(info.device_id, device, 16) == 0
-                    && info.viewers)))
+                    && (info.viewers || kind == MDVR_BUS_KIND_PLAYBACK))))
         {
             n++;
         }
@@ -159,6 +159,10 @@ ngx_mdvr_download_due(void *data, const ngx_mdvr_pg_rows_t *rows,
 
         if (ngx_mdvr_uuid_parse(&device, &id) != NGX_OK) {
             continue;
+        }
+
+        if (ngx_mdvr_download_running(MDVR_BUS_KIND_PLAYBACK, id.b)) {
+            continue;                           /* it would end that */
         }
 
         if (origin.len == 5 && ngx_strncmp(origin.data, "alarm", 5) == 0

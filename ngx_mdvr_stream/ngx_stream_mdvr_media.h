@@ -11,6 +11,7 @@
  *   _push.c     files to the device: firmware, configuration, others
  *   _config.c   the device's configuration file
  *   _talk.c     voice, both ways
+ *   _reel.c     recordings that are played while they come
  */
 
 #ifndef NGX_STREAM_MDVR_MEDIA_H
@@ -119,6 +120,8 @@ struct ngx_stream_mdvr_media_s {
     mdvr_bus_info_t               *info;             /* as of the binding */
     ngx_mdvr_bus_watch_t           watch;
     ngx_mdvr_meter_t              *meter;
+    mdvr_bus_ref_t                 reel;             /* of a player: what it
+                                                        plays now */
 
     ngx_event_t                    tick;
     ngx_msec_t                     deadline;         /* of this state */
@@ -132,6 +135,7 @@ struct ngx_stream_mdvr_media_s {
     unsigned                       counted:1;        /* address */
     unsigned                       counted_new:1;    /* as unregistered */
     unsigned                       eof:1;
+    unsigned                       held:1;           /* read nothing now */
 
     u_char                         out[NGX_STREAM_MDVR_MEDIA_OUT];
 };
@@ -188,6 +192,8 @@ ngx_int_t ngx_stream_mdvr_media_reject(ngx_stream_mdvr_media_t *m,
 /* -- kinds ------------------------------------------------------------------ */
 
 extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_live;
+extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_playback;
+extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_reel;
 extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_file;
 extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_snapshot;
 extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_search;
@@ -197,6 +203,12 @@ extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_push;
 extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_config;
 extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_config_up;
 extern const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_talk;
+
+/* -- _reel.c ---------------------------------------------------------------- */
+
+/* 0x6103 on the connection of a player; NGX_OK or NGX_ERROR. */
+ngx_int_t ngx_stream_mdvr_media_reel_wish(ngx_stream_mdvr_media_t *m,
+    const mdvr_media_msg_t *msg);
 
 /* -- _hls.c ----------------------------------------------------------------- */
 

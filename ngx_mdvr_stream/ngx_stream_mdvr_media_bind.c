@@ -21,6 +21,8 @@ static ngx_int_t ngx_stream_mdvr_media_again(ngx_stream_mdvr_media_t *m,
 
 static const ngx_stream_mdvr_media_kind_t  *ngx_stream_mdvr_media_kinds[] = {
     &ngx_stream_mdvr_media_live,
+    &ngx_stream_mdvr_media_playback,
+    &ngx_stream_mdvr_media_reel,
     &ngx_stream_mdvr_media_file,
     &ngx_stream_mdvr_media_snapshot,
     &ngx_stream_mdvr_media_search,

@@ -11,11 +11,16 @@
  * When nothing was delivered for `stall`, the device is started once more,
  * then the session ends; viewers read the reason in the slot.
  *
+ * A recording that is played (worker/playback.c) comes in the same way, from a
+ * player on this machine, for a session whose id no device has heard.  It may
+ * be paused, so that silence is no fault, and when it ends it has ended.
+ *
  * Source: protocol reference, media.md sections 3 and 4.
  */
 
 
 #include "ngx_mdvr_stream/ngx_stream_mdvr_media.h"
+#include "ngx_mdvr_core/ngx_mdvr_playback.h"
 
 #include "mdvr/media/fmp4.h"
 
@@ -76,6 +81,8 @@ static ngx_int_t ngx_stream_mdvr_live_message(ngx_stream_mdvr_media_t *m,
 static ngx_int_t ngx_stream_mdvr_live_wake(ngx_stream_mdvr_media_t *m);
 static ngx_int_t ngx_stream_mdvr_live_tick(ngx_stream_mdvr_media_t *m);
 static void ngx_stream_mdvr_live_close(ngx_stream_mdvr_media_t *m);
+static ngx_int_t ngx_stream_mdvr_live_end(ngx_stream_mdvr_media_t *m,
+    mdvr_bus_end_e why);
 
 
 const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_live = {
@@ -89,6 +96,26 @@ const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_live = {
     ngx_stream_mdvr_live_close,
     NULL
 };
+
+
+const ngx_stream_mdvr_media_kind_t  ngx_stream_mdvr_media_playback = {
+    MDVR_SESSION_LIVE,
+    MDVR_BUS_KIND_PLAYBACK,
+    sizeof(ngx_stream_mdvr_live_t),
+    ngx_stream_mdvr_live_open,
+    ngx_stream_mdvr_live_message,
+    ngx_stream_mdvr_live_wake,
+    ngx_stream_mdvr_live_tick,
+    ngx_stream_mdvr_live_close,
+    NULL
+};
+
+
+static ngx_uint_t
+ngx_stream_mdvr_live_recorded(const ngx_stream_mdvr_media_t *m)
+{
+    return m->info->kind == MDVR_BUS_KIND_PLAYBACK;
+}
 
 
 static ngx_int_t
@@ -685,7 +712,19 @@ ngx_stream_mdvr_live_message(ngx_stream_mdvr_media_t *m,
     case MDVR_MEDIA_VIDEO_OLD:
         return ngx_stream_mdvr_media_refuse(m, "legacy");
 
+    case MDVR_MEDIA_REPOSITION:
+
+        if (!ngx_stream_mdvr_live_recorded(m)) {
+            return ngx_stream_mdvr_media_refuse(m, "media_type");
+        }
+
+        return ngx_stream_mdvr_media_reel_wish(m, msg);
+
     case MDVR_MEDIA_END:
+
+        if (ngx_stream_mdvr_live_recorded(m)) {
+            return ngx_stream_mdvr_live_end(m, MDVR_BUS_END_COMPLETE);
+        }
 
         /* the device ends the session by itself */
 
@@ -857,6 +896,11 @@ ngx_stream_mdvr_live_tick(ngx_stream_mdvr_media_t *m)
         }
     }
 
+    if (ngx_stream_mdvr_live_recorded(m)) {
+        ngx_stream_mdvr_media_hls(m, &live->hls, NULL, NULL);
+        return NGX_OK;
+    }
+
     /* a draining worker: the device opens a connection to a new one */
 
     if (ngx_exiting && live->drain == 0) {
@@ -914,9 +958,11 @@ ngx_stream_mdvr_live_tick(ngx_stream_mdvr_media_t *m)
 static void
 ngx_stream_mdvr_live_close(ngx_stream_mdvr_media_t *m)
 {
+    char                     note[MDVR_BUS_NOTE_MAX];
     int64_t                  now_ms, deadline_ms, restart_ms;
     mdvr_bus_t              *bus = ngx_mdvr_bus();
     mdvr_bus_end_e           why;
+    mdvr_bus_info_t          info;
     ngx_stream_mdvr_live_t  *live = m->data;
 
     if (bus == NULL) {
@@ -925,6 +971,20 @@ ngx_stream_mdvr_live_close(ngx_stream_mdvr_media_t *m)
 
     ngx_stream_mdvr_live_count(m);
     ngx_stream_mdvr_media_hls_close(m, &live->hls);
+
+    if (ngx_stream_mdvr_live_recorded(m)) {
+        (void) mdvr_bus_end(bus, m->reel, MDVR_BUS_END_STOPPED);
+        (void) ngx_mdvr_bus_end(m->ref, MDVR_BUS_END_DISCONNECTED,
+                                m->connection->log);
+
+        if (mdvr_bus_info(bus, m->ref, &info) == MDVR_OK
+            && mdvr_bus_note(bus, m->ref, note, sizeof(note)) == MDVR_OK)
+        {
+            ngx_mdvr_playback_over(note, mdvr_bus_end_name(info.end));
+        }
+
+        return;
+    }
 
     now_ms = mdvr_bus_clock_ms();
     deadline_ms = now_ms + m->conf->comeback;

@@ -76,6 +76,10 @@ ngx_stream_mdvr_media_read(ngx_event_t *rev)
             return;
         }
 
+        if (m->held && m->state == NGX_STREAM_MDVR_MEDIA_BOUND) {
+            break;                              /* the tick goes on */
+        }
+
         if (turn >= NGX_STREAM_MDVR_MEDIA_TURN) {
             ngx_post_event(rev, &ngx_posted_events);
             break;

@@ -1,5 +1,6 @@
 /*
- * mdvr-worker sound: sound of devices to AAC, only while somebody listens.
+ * mdvr-worker sound: sound of devices to AAC, only while somebody listens; and
+ * the parent of the player of recordings (playback.c).
  *
  * One process per node, beside nginx because nginx must not link libav.  It
  * reads the device's own coding from the MEDIA ring of a session and writes
@@ -19,12 +20,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
 #include <libavcodec/avcodec.h>
 #include <libavutil/opt.h>
 
 #include "bus/mdvr_bus.h"
 #include "mdvr/media/fmp4.h"
 #include "mdvr/media/voice.h"
+#include "worker/playback.h"
 #include "worker/sound.h"
 #include "worker/worker.h"
 
@@ -420,6 +425,36 @@ sound_attach(void)
 }
 
 
+/*
+ * The player of recordings is a child: what it reads was written by devices.
+ * It is begun before this process attaches and again when it has ended.
+ */
+
+static void
+sound_player(void)
+{
+    static pid_t    child;
+    static int64_t  begun_ms;
+
+    if (child > 0 && waitpid(child, NULL, WNOHANG) == 0) {
+        return;
+    }
+
+    if (child > 0 && mdvr_bus_clock_ms() - begun_ms < 1000) {
+        return;                         /* it does not want to live */
+    }
+
+    begun_ms = mdvr_bus_clock_ms();
+    child = fork();
+
+    if (child == 0) {
+        (void) prctl(PR_SET_PDEATHSIG, SIGTERM);
+        sound_bus = NULL;
+        exit(wk_playback_main());
+    }
+}
+
+
 int
 wk_sound_main(void)
 {
@@ -440,6 +475,8 @@ wk_sound_main(void)
     signal(SIGPIPE, SIG_IGN);
 
     while (!sound_stop) {
+
+        sound_player();
 
         if (sound_bus == NULL && !sound_attach()) {
             (void) poll(NULL, 0, 1000);

@@ -12,6 +12,7 @@
 #define WK_PPS_MAX        64
 #define WK_STEP_MAX_US    5000000
 #define WK_NOMINAL_US     40000
+#define WK_LENGTH_AHEAD   (1U << 20)    /* no unit in a stream is longer */
 
 
 const char *
@@ -37,12 +38,13 @@ wk_align(size_t n)
  * not padded. */
 
 static size_t
-wk_private_at(const wk_source_t *s, size_t pos, bool *padded)
+wk_private_at(wk_source_t *s, size_t pos, bool *padded)
 {
     size_t           len, end;
     const uint8_t   *p, *q;
 
     if (s->file.len < WK_PRIVATE || pos > s->file.len - WK_PRIVATE) {
+        s->starved = s->more;
         return 0;
     }
 
@@ -57,9 +59,12 @@ wk_private_at(const wk_source_t *s, size_t pos, bool *padded)
 
     len = mdvr_le32(p + 4);
 
-    if (len == 0 || len > WK_FRAME_MAX
-        || len > s->file.len - pos - WK_PRIVATE)
-    {
+    if (len == 0 || len > WK_FRAME_MAX) {
+        return 0;
+    }
+
+    if (len > s->file.len - pos - WK_PRIVATE) {
+        s->starved = s->more;
         return 0;
     }
 
@@ -70,7 +75,8 @@ wk_private_at(const wk_source_t *s, size_t pos, bool *padded)
         end = *padded ? wk_align(end) : end;
 
         if (end + 4 > s->file.len) {
-            return len + WK_PRIVATE;
+            s->starved = s->more;
+            return s->more ? 0 : len + WK_PRIVATE;
         }
 
         q = s->file.p + end;
@@ -152,6 +158,10 @@ wk_private_next(wk_source_t *s, wk_frame_t *f)
     while (s->pos + WK_PRIVATE <= s->file.len) {
         n = wk_private_at(s, s->pos, &padded);
 
+        if (s->starved) {
+            return false;
+        }
+
         if (n == 0) {
             s->pos++;
             s->dropped++;
@@ -187,6 +197,7 @@ wk_private_next(wk_source_t *s, wk_frame_t *f)
             f->audio = true;
             f->key = true;
             f->stamp_us = s->stamp_us;
+            f->raw_us = raw;
             return true;
         }
 
@@ -201,8 +212,11 @@ wk_private_next(wk_source_t *s, wk_frame_t *f)
         f->audio = false;
         f->key = au.key;
         f->stamp_us = wk_stamp(s, raw);
+        f->raw_us = raw;
         return true;
     }
+
+    s->starved = s->more;
 
     return false;
 }
@@ -353,7 +367,10 @@ wk_nal_read(wk_source_t *s, mdvr_str_t *nal)
     if (s->form == WK_FORM_ANNEXB) {
         pos = s->file.p + s->pos;
 
-        if (!mdvr_nal_next(&pos, s->file.p + s->file.len, nal)) {
+        if (!mdvr_nal_next(&pos, s->file.p + s->file.len, nal)
+            || (s->more && pos >= s->file.p + s->file.len))
+        {
+            s->starved = s->more;       /* its end is not here */
             return false;
         }
 
@@ -367,9 +384,15 @@ wk_nal_read(wk_source_t *s, mdvr_str_t *nal)
             return true;
         }
 
+        if (s->more && s->file.len - s->pos < WK_LENGTH_AHEAD) {
+            break;                      /* it may be longer than what is here */
+        }
+
         s->pos++;
         s->dropped++;
     }
+
+    s->starved = s->more;
 
     return false;
 }
@@ -412,10 +435,11 @@ static bool
 wk_nal_next_frame(wk_source_t *s, wk_frame_t *f)
 {
     int         judged;
-    size_t      before;
+    size_t      before, begin;
     mdvr_au_t   au;
     mdvr_str_t  nal;
 
+    begin = s->pos;
     s->au_len = 0;
     s->au_picture = false;
 
@@ -423,6 +447,11 @@ wk_nal_next_frame(wk_source_t *s, wk_frame_t *f)
         before = s->pos;
 
         if (!wk_nal_read(s, &nal)) {
+            if (s->starved) {
+                s->pos = begin;
+                return false;
+            }
+
             break;
         }
 
@@ -460,6 +489,7 @@ wk_nal_next_frame(wk_source_t *s, wk_frame_t *f)
 
     f->audio = false;
     f->stamp_us = -1;
+    f->raw_us = -1;
     f->data = mdvr_str(s->au, s->au_len);
     mdvr_au_scan(s->codec, f->data, &au);
     f->key = au.key;
@@ -473,6 +503,8 @@ wk_nal_next_frame(wk_source_t *s, wk_frame_t *f)
 bool
 wk_source_next(wk_source_t *s, wk_frame_t *f)
 {
+    s->starved = false;
+
     if (s->form == WK_FORM_PRIVATE) {
         return wk_private_next(s, f);
     }
@@ -502,6 +534,23 @@ wk_source_rewind(wk_source_t *s)
     s->stamp_raw = -1;
     s->stamp_us = 0;
     s->dropped = 0;
+}
+
+
+void
+wk_source_feed(wk_source_t *s, mdvr_str_t file, size_t gone)
+{
+    s->file = file;
+    s->pos -= gone;
+}
+
+
+void
+wk_source_seek(wk_source_t *s, mdvr_str_t file)
+{
+    s->file = file;
+    s->start = 0;
+    wk_source_rewind(s);
 }
 
 

@@ -34,6 +34,7 @@ typedef struct {
     bool        audio;
     bool        key;
     int64_t     stamp_us;       /* of the file, sanitised; -1: it has none */
+    int64_t     raw_us;         /* as it stands there; -1: it has none */
     mdvr_str_t  data;           /* Annex B, or coded audio without header */
 } wk_frame_t;
 
@@ -55,6 +56,9 @@ typedef struct {
     int64_t       stamp_raw;    /* last as in the file; -1: none yet */
     int64_t       nominal_us;   /* of a frame */
 
+    bool          more;         /* the file goes on behind what is here */
+    bool          starved;      /* next() gave nothing for want of that */
+
     uint64_t      dropped;      /* bytes that were no frame */
 } wk_source_t;
 
@@ -68,9 +72,19 @@ const char *wk_form_name(wk_form_e form);
 mdvr_rc_t wk_source_open(wk_source_t *s, mdvr_str_t file);
 void wk_source_close(wk_source_t *s);
 
-/* The next frame, valid until the next call; false at the end. */
+/*
+ * The next frame, valid until the next call; false at the end, and with `more`
+ * (to be set after opening) also when the frame is not here as a whole:
+ * `starved`.  Then wk_source_feed() and again.
+ */
 bool wk_source_next(wk_source_t *s, wk_frame_t *f);
 
 void wk_source_rewind(wk_source_t *s);
+
+/* The same file again, longer, without its first `gone` bytes (read by now). */
+void wk_source_feed(wk_source_t *s, mdvr_str_t file, size_t gone);
+
+/* Another place of the same recording: begins at the next key frame. */
+void wk_source_seek(wk_source_t *s, mdvr_str_t file);
 
 #endif /* MDVR_WORKER_SOURCE_H */
