@@ -40,6 +40,8 @@ typedef struct {
     mdvr_bus_ref_t              ref;
     ngx_mdvr_bus_watch_t        watch;
     ngx_event_t                 timer;
+    mdvr_bus_end_e              end;            /* why there is no picture */
+    ngx_str_t                   detail;
     unsigned                    decided:1;
 } ngx_http_mdvr_api_playback_t;
 
@@ -428,26 +430,16 @@ ngx_http_mdvr_api_playback_done(ngx_http_mdvr_api_playback_t *p)
 
 
 static void
-ngx_http_mdvr_api_playback_fail(ngx_http_mdvr_api_playback_t *p,
-    mdvr_bus_end_e end)
+ngx_http_mdvr_api_playback_failed(ngx_http_mdvr_api_ctx_t *ctx,
+    const ngx_mdvr_pg_rows_t *rows)
 {
-    char          text[MDVR_BUS_NOTE_MAX];
-    json_t       *note;
-    const char   *detail, *code;
-    ngx_uint_t    status;
+    ngx_uint_t                     status;
+    const char                    *code;
+    ngx_http_mdvr_api_playback_t  *p = ctx->data;
 
-    note = NULL;
-    text[0] = '\0';
-
-    if (mdvr_bus_note(ngx_mdvr_bus(), p->ref, text, sizeof(text)) == MDVR_OK) {
-        note = json_loads(text, 0, NULL);
-    }
-
-    detail = json_string_value(json_object_get(note, "detail"));
-    detail = detail ? detail : mdvr_bus_end_text(end);
     status = NGX_HTTP_CONFLICT;
 
-    switch (end) {
+    switch (p->end) {
 
     case MDVR_BUS_END_OFFLINE:
         code = "device_offline";
@@ -470,12 +462,42 @@ ngx_http_mdvr_api_playback_fail(ngx_http_mdvr_api_playback_t *p,
         code = "stream_ended";
     }
 
-    if (text[0]) {
-        ngx_mdvr_playback_over(text, mdvr_bus_end_name(end));
+    ngx_http_mdvr_api_problem(ctx, status, code, (char *) p->detail.data, 0);
+}
+
+
+/* The row is closed before the answer: who asks again at once is not busy. */
+
+static void
+ngx_http_mdvr_api_playback_fail(ngx_http_mdvr_api_playback_t *p,
+    mdvr_bus_end_e end)
+{
+    char          text[MDVR_BUS_NOTE_MAX];
+    json_t       *note;
+    ngx_str_t     bind[2];
+    const char   *detail;
+
+    note = NULL;
+
+    if (mdvr_bus_note(ngx_mdvr_bus(), p->ref, text, sizeof(text)) == MDVR_OK) {
+        note = json_loads(text, 0, NULL);
     }
 
-    ngx_http_mdvr_api_problem(p->ctx, status, code, detail, 0);
+    detail = json_string_value(json_object_get(note, "detail"));
+    detail = detail ? detail : mdvr_bus_end_text(end);
+
+    p->end = end;
+    p->detail = ngx_http_mdvr_api_dup(p->ctx->request->pool, detail,
+                                      ngx_strlen(detail));
     json_decref(note);
+
+    bind[0] = p->id;
+    bind[1].data = (u_char *) mdvr_bus_end_name(end);
+    bind[1].len = ngx_strlen(bind[1].data);
+
+    ngx_http_mdvr_api_query(p->ctx,
+        "select mdvr.video_session_end($1::uuid, $2, 0)", "@0,@1", bind,
+        ngx_http_mdvr_api_playback_failed);
 }
 
 

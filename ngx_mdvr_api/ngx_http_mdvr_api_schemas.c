@@ -678,7 +678,7 @@ SCHEMA(playback_changed, "PlaybackChanged", NULL,
     F_NUM("position_s", 0, 0, 0),
     F_NUM("speed", 0, 0, 0))
 
-SCHEMA(playback_stop, "PlaybackStop", NULL,
+SCHEMA(playback_stop, "PlaybackStop", "{}",
     F_UUID("session_id", 0))
 
 SCHEMA(playback_control, "PlaybackControl", "{\"action\":\"pause\"}",

@@ -7,6 +7,7 @@
 #include "ngx_mdvr_core/ngx_mdvr_playback.h"
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
+#include "mdvr/domain/keys.h"
 
 
 static ngx_int_t

@@ -301,8 +301,8 @@ ngx_mdvr_transfer_failed(const ngx_str_t *command,
 
     ngx_memzero(&call, sizeof(ngx_mdvr_pg_call_t));
     call.role = NGX_MDVR_PG_STREAM;
-    call.sql = "select message::text from mdvr.command_update($1::uuid,"
-               " 'failed', null, 0, $2, $3, $4)";
+    call.sql = "select message::text from mdvr.command_transfer_failed("
+               "$1::uuid, $2, $3, $4)";
     call.params = params;
     call.nparams = 4;
 
