@@ -78,7 +78,7 @@ TXT
         my ($program) = grep { -x } map { "$_/swift-$kind-server" } '/usr/bin', '/usr/local/bin';
         push @{ $self->{pids} }, $t->daemon($program, { HOME => $dir }, "$dir/$kind-server.conf");
     }
-    my $up = MDVR::Test::eventually(sub { my $r = eval { $self->request('PUT', '') }; $r && $r->{status} =~ /^(?:200|409)$/ }, 30);
+    my $up = MDVR::Test::eventually(sub { my $r = eval { $self->request('PUT', '') }; $r && $r->{status} =~ /^(?:200|409)$/ }, MDVR::Test::patience(45));
     die 'Swift does not start: ' . $t->daemon_log($self->{pids}[-1]) unless $up;
     return $self;
 }
