@@ -2,8 +2,8 @@
 /*
  * GET /events/stream: the outbox as Server-Sent Events.
  *
- * A stream is a reader of mdvr.events_after(): it reads a page whenever something
- * was published for its tenant (or after a while, when Redis is away), under
+ * A stream is a reader of mdvr.events_after(): it reads a page whenever an event
+ * that it wants was published for its tenant (or after a while, when Redis is away), under
  * the caller's row security, so order, completeness and visibility are the
  * database's.  The next page is read when the client has taken the last one: a slow
  * client costs one page of memory and nobody else's time.
@@ -18,6 +18,7 @@
 #include "ngx_mdvr_core/ngx_mdvr_registry.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 #include "mdvr/domain/keys.h"
+#include "mdvr/web/peek.h"
 
 
 #define NGX_HTTP_MDVR_API_TICK       1000       /* ms */
@@ -49,11 +50,65 @@ typedef struct {
 static void ngx_http_mdvr_api_stream_ask(ngx_http_mdvr_api_stream_t *s);
 
 
+/* Positions are no events; of the others, what was asked for. */
+
+static ngx_uint_t
+ngx_http_mdvr_api_stream_wants(ngx_http_mdvr_api_stream_t *s,
+    const ngx_str_t *msg)
+{
+    size_t      i, n;
+    u_char     *p;
+    mdvr_str_t  v[2];
+
+    static const char *const  names[] = { "type", "device_id" };
+
+    if (!mdvr_peek(mdvr_str(msg->data, msg->len), names, 2, v)
+        || v[0].p == NULL
+        || (v[0].len == 9 && ngx_memcmp(v[0].p, "telemetry", 9) == 0))
+    {
+        return 0;
+    }
+
+    if (s->device.len && v[1].p
+        && (v[1].len != s->device.len
+            || ngx_strncasecmp((u_char *) v[1].p, s->device.data, v[1].len)
+               != 0))
+    {
+        return 0;
+    }
+
+    if (s->topics.len == 0) {
+        return 1;
+    }
+
+    for (p = s->topics.data, n = s->topics.len; n >= v[0].len; p += i + 1) {
+
+        for (i = 0; i < n && p[i] != ','; i++) { /* void */ }
+
+        if (i == v[0].len && ngx_memcmp(p, v[0].p, i) == 0) {
+            return 1;
+        }
+
+        if (i == n) {
+            break;
+        }
+
+        n -= i + 1;
+    }
+
+    return 0;
+}
+
+
 static void
 ngx_http_mdvr_api_stream_news(void *data, const ngx_str_t *channel,
     const ngx_str_t *msg)
 {
     ngx_http_mdvr_api_stream_t  *s = data;
+
+    if (msg && !ngx_http_mdvr_api_stream_wants(s, msg)) {
+        return;
+    }
 
     s->news = 1;
     ngx_http_mdvr_api_stream_ask(s);

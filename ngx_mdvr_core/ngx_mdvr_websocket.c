@@ -27,7 +27,7 @@
 #define NGX_MDVR_WS_CLOSING   5000      /* ms */
 #define NGX_MDVR_WS_LINGER    2000
 #define NGX_MDVR_WS_QUEUE     4         /* first size, a power of two */
-#define NGX_MDVR_WS_ROUND     8
+#define NGX_MDVR_WS_ROUND     3
 #define NGX_MDVR_WS_OVERHEAD  32        /* a queued payload counts so much more */
 
 
@@ -105,7 +105,7 @@ static void ngx_mdvr_ws_unpack(ngx_mdvr_ws_t *ws, ngx_uint_t opcode,
 static void ngx_mdvr_ws_control(ngx_mdvr_ws_t *ws, const mdvr_ws_event_t *ev);
 static ngx_int_t ngx_mdvr_ws_push(ngx_mdvr_ws_t *ws,
     ngx_mdvr_ws_payload_t *payload, ngx_uint_t flags);
-static void ngx_mdvr_ws_wake(ngx_mdvr_ws_t *ws);
+static void ngx_mdvr_ws_wake(ngx_mdvr_ws_t *ws, ngx_uint_t flags);
 static void ngx_mdvr_ws_gather_handler(ngx_event_t *ev);
 static void ngx_mdvr_ws_say_close(ngx_mdvr_ws_t *ws, ngx_uint_t code,
     const char *reason);
@@ -120,7 +120,7 @@ static u_char            ngx_mdvr_ws_scratch[NGX_MDVR_WS_SCRATCH];
 /*
  * What was written to a short while ago gathers: one timer for all of them.
  * A round of writes may take one part of NGX_MDVR_WS_ROUND of the time: to
- * many sockets rounds are rarer, up to 3 * gather.
+ * many sockets rounds are rarer, up to 5 * gather.
  */
 
 static ngx_queue_t       ngx_mdvr_ws_gathered;
@@ -285,24 +285,24 @@ ngx_mdvr_ws_push(ngx_mdvr_ws_t *ws, ngx_mdvr_ws_payload_t *payload,
     ws->queued += ngx_mdvr_ws_cost(payload);
     ws->droppable += (flags & NGX_MDVR_WS_DROPPABLE);
 
-    ngx_mdvr_ws_wake(ws);
+    ngx_mdvr_ws_wake(ws, flags);
 
     return NGX_OK;
 }
 
 
 /*
- * All that comes in this turn leaves in one write; all that comes soon after
- * the last write as well.
+ * All that comes in this turn leaves in one write; so does what may gather and
+ * comes soon after the last write.
  */
 
 static void
-ngx_mdvr_ws_wake(ngx_mdvr_ws_t *ws)
+ngx_mdvr_ws_wake(ngx_mdvr_ws_t *ws, ngx_uint_t flags)
 {
     ngx_msec_t    wait;
     ngx_event_t  *wev;
 
-    if (ws->gathering) {
+    if (ws->gathering && (flags & NGX_MDVR_WS_GATHER)) {
         return;
     }
 
@@ -312,7 +312,9 @@ ngx_mdvr_ws_wake(ngx_mdvr_ws_t *ws)
         wait = ngx_max(wait, ngx_mdvr_ws_round);
     }
 
-    if (ws->state != ws_open || ngx_current_msec - ws->wrote_at >= wait) {
+    if (!(flags & NGX_MDVR_WS_GATHER) || ws->state != ws_open
+        || ngx_current_msec - ws->wrote_at >= wait)
+    {
         wev = ws->c->write;
 
         if (wev->ready) {
@@ -380,7 +382,7 @@ ngx_mdvr_ws_gather_handler(ngx_event_t *ev)
 
         ngx_queue_remove(q);
         ws->gathering = 0;
-        most = ngx_max(most, 3 * ws->conf->gather);
+        most = ngx_max(most, 5 * ws->conf->gather);
 
         c = ws->c;
         r = ws->r;

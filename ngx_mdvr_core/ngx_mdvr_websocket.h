@@ -86,7 +86,8 @@ void ngx_mdvr_ws_payload_hold(ngx_mdvr_ws_payload_t *payload);
 void ngx_mdvr_ws_payload_drop(ngx_mdvr_ws_payload_t *payload);
 
 enum {
-    NGX_MDVR_WS_DROPPABLE = 1   /* may be dropped for what comes later */
+    NGX_MDVR_WS_DROPPABLE = 1,  /* may be dropped for what comes later */
+    NGX_MDVR_WS_GATHER = 2      /* may wait a little for what comes later */
 };
 
 /*

@@ -185,7 +185,7 @@ ngx_http_mdvr_ws_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_value(conf->push.ws.deflate, prev->push.ws.deflate, 1);
     ngx_conf_merge_size_value(conf->push.ws.deflate_min,
                               prev->push.ws.deflate_min, 256);
-    ngx_conf_merge_msec_value(conf->push.ws.gather, prev->push.ws.gather, 20);
+    ngx_conf_merge_msec_value(conf->push.ws.gather, prev->push.ws.gather, 12);
     ngx_conf_merge_msec_value(conf->push.ws.send_timeout,
                               prev->push.ws.send_timeout, 30000);
     ngx_conf_merge_size_value(conf->push.ws.max_queue,

@@ -444,7 +444,9 @@ ngx_mdvr_client_deliver(ngx_mdvr_client_t *client, ngx_mdvr_push_t *push)
     }
 
     if (ngx_mdvr_client_payload(client, push->payload,
-                                push->seq ? 0 : NGX_MDVR_WS_DROPPABLE)
+                                push->seq ? NGX_MDVR_WS_GATHER
+                                          : NGX_MDVR_WS_GATHER
+                                            | NGX_MDVR_WS_DROPPABLE)
         == NGX_OK
         && push->seq)
     {

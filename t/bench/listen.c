@@ -13,7 +13,10 @@
  *
  *   header     one line for the handshake, or ""
  *   subscribe  the first message of a subscriber, or ""
+ *   subscribe  beginning with @: a file, of whose lines subscribers take turns
  *   publish    http <port> <path>  or  redis <socket> <password> <channel>
+ *              or  none: somebody else does; messages are those that have
+ *              "received_at", the age of which is the latency
  *
  * "ready" when all have their handshake; begins with a line on stdin.
  */
@@ -60,6 +63,7 @@ static int                  ndevices;
 static _Atomic uint64_t     published;
 static _Atomic int          over;
 static uint64_t             deliveries, gaps, twice, other;
+static int                  foreign;    /* published by somebody else */
 static uint64_t             buckets[BUCKETS + 1];
 
 static uint64_t
@@ -144,6 +148,12 @@ publisher(void *data)
 
     struct timespec  ts;
 
+    if (foreign) {
+        sleep((unsigned) p->seconds);
+        over = 1;
+        return NULL;
+    }
+
     http = (strcmp(p->argv[0], "http") == 0);
 
     if (http) {
@@ -214,11 +224,55 @@ publisher(void *data)
 
 /* -- the subscribers ------------------------------------------------------- */
 
+/* "received_at":"2018-09-03T13:59:49.000Z" */
+
+static void
+aged(const uint8_t *p, uint64_t len)
+{
+    int              ms;
+    char             text[32];
+    double           late;
+    struct tm        tm = { 0 };
+    const uint8_t   *at;
+    struct timespec  ts;
+
+    at = memmem(p, len, "\"received_at\":\"", 15);
+
+    if (at == NULL || (uint64_t) (at - p) + 15 + 24 > len) {
+        other++;
+        return;
+    }
+
+    memcpy(text, at + 15, 24);
+    text[24] = '\0';
+
+    if (sscanf(text, "%d-%d-%dT%d:%d:%d.%dZ", &tm.tm_year, &tm.tm_mon,
+               &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &ms) != 7)
+    {
+        other++;
+        return;
+    }
+
+    tm.tm_year -= 1900;
+    tm.tm_mon--;
+    clock_gettime(CLOCK_REALTIME, &ts);
+
+    late = (double) (ts.tv_sec - timegm(&tm)) * 1e4
+           + (double) ts.tv_nsec / 1e5 - ms * 10;
+    deliveries++;
+    buckets[late < 0 ? 0 : late < BUCKETS ? (int) late : BUCKETS]++;
+}
+
 static void
 heard(listener_t *l, const uint8_t *p, uint64_t len, int size, uint64_t t)
 {
     char      hex[17];
     uint64_t  n, late;
+
+    if (foreign) {
+        aged(p, len);
+        return;
+    }
 
     if (len != (uint64_t) size || memcmp(p, "{\"n\":\"", 6) != 0) {
         other++;
@@ -416,7 +470,8 @@ int
 main(int argc, char **argv)
 {
     int                  opt, ep, i, k, n, count;
-    char                *server = NULL, *besides = NULL;
+    char                *server = NULL, *besides = NULL, *first;
+    FILE                *list = NULL;
     double               c0 = 0, b0 = 0, c1, b1;
     uint64_t             start, t, t0 = 0, d0 = 0, settle;
     pthread_t            thread;
@@ -424,6 +479,7 @@ main(int argc, char **argv)
     publisher_t          pub;
     struct rlimit        rl = { 65536, 65536 };
     struct epoll_event   ev, evs[512];
+    static char          line[4000];
 
     while ((opt = getopt(argc, argv, "+c:C:d:")) != -1) {
         if (opt == 'c') {
@@ -440,9 +496,19 @@ main(int argc, char **argv)
     argv += optind;
     argc -= optind;
 
-    if (argc < 11) {
+    if (argc < 9) {
         fprintf(stderr, "see the head of listen.c\n");
         return 2;
+    }
+
+    foreign = (strcmp(argv[8], "none") == 0);
+
+    if (argv[7][0] == '@') {
+        list = fopen(argv[7] + 1, "r");
+
+        if (list == NULL) {
+            die(argv[7]);
+        }
     }
 
     if (ndevices == 0) {
@@ -461,7 +527,19 @@ main(int argc, char **argv)
     all = calloc((size_t) count, sizeof(*all));
 
     for (i = 0; i < count; i++) {
-        all[i].fd = subscribed(pub.port, argv[1], argv[6], argv[7]);
+        first = argv[7];
+
+        if (list) {
+            if (!fgets(line, sizeof(line), list)) {
+                rewind(list);
+                (void) !fgets(line, sizeof(line), list);
+            }
+
+            line[strcspn(line, "\n")] = '\0';
+            first = line;
+        }
+
+        all[i].fd = subscribed(pub.port, argv[1], argv[6], first);
         ev.events = EPOLLIN;
         ev.data.ptr = &all[i];
         epoll_ctl(ep, EPOLL_CTL_ADD, all[i].fd, &ev);
@@ -514,10 +592,10 @@ main(int argc, char **argv)
             printf("%.3f s %llu deliveries %.3f cpu %.3f besides\n",
                    (double) (t - t0) / 1e9,
                    (unsigned long long) (deliveries - d0), c1, b1);
-            settle = t + 3000000000;
+            settle = t + (foreign ? 1 : 3000000000);
         }
 
-        if (settle && deliveries + gaps == published * (uint64_t) count) {
+        if (settle && !foreign && deliveries + gaps == published * (uint64_t) count) {
             break;
         }
     }
