@@ -6,7 +6,8 @@ const args = ['--use-fake-ui-for-media-stream', '--use-fake-device-for-media-str
     `--use-file-for-fake-audio-capture=${settings.wav}`, '--autoplay-policy=no-user-gesture-required'];
 
 await run(async (b) => {
-    const { page, t, errors } = b;
+    const { page, errors } = b;
+    const t = (id) => b.t(id).first();          /* the vehicle's page has such a row, too */
     const bar = t('talk-bar');
     const state = () => bar.getAttribute('data-state');
     const said = () => t('talk-state').innerText();
@@ -74,6 +75,22 @@ await run(async (b) => {
     ok(await until(async () => await state() !== 'live', 20), 'the vehicle vanishes: the line is no longer open');
     ok(await until(async () => await state() === 'ended', 30), '... and ends') || note(await state());
     ok(/closed|lost|offline|ended/i.test(await said()), '... in words') || note(await said());
+
+    /* from a camera's tile, and on the vehicle's page */
+    await t('device-00001').click();
+    await t('camera-1').click();
+    await t('tile').hover();
+    await t('tile-talk').click();
+    ok(await until(async () => await state() === 'live', 15), 'a tile calls its vehicle') || note(await said());
+    await t('talk-stop').click();
+    await t('camera-1').click();
+    await page.evaluate((id) => {
+        location.hash = `#/device/${id}`;
+    }, settings.ids['00001']);
+    ok(await until(() => page.locator('.device-page [data-testid="talk"]').isVisible()), '... and so does its page');
+    await page.evaluate(() => {
+        location.hash = '#/';
+    });
 
     /* the driver refuses */
     await t('device-00003').click();

@@ -8,6 +8,7 @@ import { has } from './features';
 import { ago, date_time } from './format';
 import { History } from './history';
 import { Recordings } from './recordings';
+import { TalkBar, can_talk } from './talk';
 import type { Device } from './types';
 import { cards, page_head, say, tabs } from './ui';
 import type { Tab } from './ui';
@@ -22,6 +23,7 @@ class OneDevice {
     private readonly diagnostics = h('div', { class: 'status', 'data-testid': 'device-diagnostics' });
     private history: History | null = null;
     private timer = 0;
+    private readonly talk: TalkBar | null;
     private readonly undo: Array<() => void> = [];
 
     constructor(private readonly c: Context, private readonly id: string) {
@@ -62,7 +64,9 @@ class OneDevice {
         }
 
         this.tabbed = tabs(list, (name) => { location.hash = `#/device/${id}/${name}`; });
-        this.el = h('div', { class: 'page' }, this.head.el, this.tabbed.el);
+        this.talk = can_talk(c.api) ? new TalkBar(c.api) : null;
+        this.undo.push(() => this.talk?.close());
+        this.el = h('div', { class: 'page' }, this.head.el, this.talk?.el ?? '', this.tabbed.el);
         this.undo.push(c.fleet.listen((changed) => {
             if (!changed || changed.has(id)) {
                 this.draw_head();
@@ -98,6 +102,7 @@ class OneDevice {
 
     private draw_head(): void {
         const v = this.c.fleet.vehicles.get(this.id);
+        this.talk?.show(v ?? null);
         if (v) {
             set_text(this.head.title, v.label);
             set_text(this.head.note, [v.name, v.serial, v.online ? 'online' : `offline, seen ${ago(v.seen_at, Date.now())}`].filter(Boolean).join(' · '));

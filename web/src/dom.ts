@@ -88,6 +88,7 @@ const icons: Record<string, string> = {
     fit: 'M2 5V2h3M11 2h3v3M14 11v3h-3M5 14H2v-3M8 6v4M6 8h4',
     plus: 'M8 3v10M3 8h10',
     check: 'M3 8.5l3 3 7-7',
+    mic: 'M8 2a2 2 0 00-2 2v3a2 2 0 004 0V4a2 2 0 00-2-2M4 7a4 4 0 008 0M8 11v3',
     camera: 'M2 5h8v6H2zM10 7l4-2v6l-4-2',
     back: 'M10 3L5 8l5 5',
     play: 'M5 3l8 5-8 5z',

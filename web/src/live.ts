@@ -14,7 +14,7 @@ import type { Vehicle } from './fleet';
 import { ago, compass, coordinate, nothing, speed, words } from './format';
 import { VehicleList } from './list';
 import { FleetMap } from './map';
-import { TalkBar } from './talk';
+import { TalkBar, can_talk } from './talk';
 import type { Page, Position } from './types';
 import { Wall } from './wall';
 
@@ -37,6 +37,10 @@ export class LivePage implements View {
         this.list.on_select = (v) => this.select(v, true);
         this.map.on_select = (v) => this.select(v, false);
         this.wall.on_pick = (v) => this.select(v, true);
+        this.wall.on_talk = (v) => {
+            this.select(v, false);
+            this.panel.begin_talk();
+        };
 
         const alarms = new AlarmTable(c.api, c.book, c.fleet, 100, (a, v) => {
             if (v) {
@@ -271,7 +275,7 @@ class VehiclePanel {
 
     constructor(private readonly c: Context, private readonly wall: Wall) {
         this.has_details = has('GET', '/devices/{}/status');
-        this.talk = c.api.can('device:control') && has('POST', '/devices/{}/talk/start') ? new TalkBar(c.api) : null;
+        this.talk = can_talk(c.api) ? new TalkBar(c.api) : null;
         this.el.append(h('div', { class: 'panel-head' }, h('div', {}, this.title, this.sub), this.details),
             this.cameras, this.talk?.el ?? '', this.facts);
 
@@ -286,6 +290,10 @@ class VehiclePanel {
     close(): void {
         clearInterval(this.timer);
         this.talk?.close();
+    }
+
+    begin_talk(): void {
+        this.talk?.begin();
     }
 
     show(v: Vehicle | null): void {

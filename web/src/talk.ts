@@ -9,6 +9,7 @@
 import type { Api } from './api';
 import { read, store } from './config';
 import { h, set_attr, set_text } from './dom';
+import { has } from './features';
 import type { Vehicle } from './fleet';
 import { Problem } from './problem';
 import { WhepLine, WsLine } from './talk_line';
@@ -17,6 +18,10 @@ import type { TalkSession } from './types';
 
 export type TalkState = 'idle' | 'asking' | 'starting' | 'live' | 'ended';
 export type TalkMode = 'press' | 'open';
+
+export function can_talk(api: Api): boolean {
+    return api.can('device:control') && has('POST', '/devices/{}/talk/start');
+}
 
 /* Why there is no microphone, in words; null: there may be one. */
 export function no_microphone(secure: boolean, has_devices: boolean): string | null {
@@ -294,7 +299,7 @@ export class TalkBar {
 
         this.el = h('div', { class: 'talk', 'data-testid': 'talk-bar', 'data-state': 'idle' }, this.call, this.press, this.hang_up,
             this.force, this.refuse, h('label', { class: 'talk-open' }, this.open, 'Open line'), this.meter, this.state);
-        window.addEventListener('pagehide', () => this.talk?.stop());   /* what is not sent any more ends by itself */
+        window.addEventListener('pagehide', this.leave);
         this.draw();
     }
 
@@ -319,7 +324,11 @@ export class TalkBar {
     close(): void {
         this.talk?.stop();
         clearInterval(this.timer);
+        window.removeEventListener('pagehide', this.leave);
     }
+
+    /* what is not sent any more ends by itself */
+    private readonly leave = (): void => this.talk?.stop();
 
     private get running(): boolean {
         const s = this.talk?.state;

@@ -107,12 +107,12 @@ export class WhepLine implements Line {
         this.closed = true;
         clearTimeout(this.timer);
         this.abort.abort();
-        this.pc.close();
         this.audio.srcObject = null;
         void this.context.close();
-        if (this.resource) {
+        if (this.resource) {                    /* before the goodbye of the connection itself, which would end it, too */
             await fetch(this.resource, { method: 'DELETE', keepalive: true }).catch(() => { /* it times out there */ });
         }
+        this.pc.close();
     }
 
     private fail(reason: string, again: boolean): void {

@@ -8,6 +8,7 @@ import { bitrate } from './format';
 import type { Fleet, Vehicle } from './fleet';
 import { best_wall } from './grid';
 import { Player, live_source } from './player';
+import { can_talk } from './talk';
 import type { Stream } from './types';
 
 const tiles_max = 9;
@@ -26,6 +27,7 @@ export class Tile {
     on_close: () => void = () => {};
     on_big: () => void = () => {};
     on_pick: () => void = () => {};
+    on_talk: () => void = () => {};
 
     private readonly state = h('p', { class: 'tile-state', 'data-testid': 'tile-state' });
     private readonly detail = h('p', { class: 'tile-detail' });
@@ -58,7 +60,8 @@ export class Tile {
             this.video,
             h('div', { class: 'tile-top' }, h('span', { class: 'live-dot', 'aria-hidden': 'true' }),
                 h('span', { class: 'tile-title' }, title), this.badge,
-                h('span', { class: 'tile-tools' }, this.stream_button, this.mute,
+                h('span', { class: 'tile-tools' }, this.stream_button, this.mute, can_talk(api)
+                    ? icon_button('mic', 'Talk to the vehicle', { 'data-testid': 'tile-talk' }, () => this.on_talk()) : null,
                     icon_button('full', 'Large (Enter)', { 'data-testid': 'tile-large' }, () => this.on_big()),
                     icon_button('close', 'Close (Delete)', { 'data-testid': 'tile-close' }, () => this.on_close()))),
             h('div', { class: 'tile-middle', role: 'status' }, this.state, this.detail, this.again),
@@ -174,6 +177,7 @@ export class Wall {
     readonly el: HTMLElement;
     on_change: () => void = () => {};
     on_pick: (v: Vehicle) => void = () => {};
+    on_talk: (v: Vehicle) => void = () => {};
 
     private tiles: Tile[] = [];
     private large: Tile | null = null;
@@ -232,6 +236,7 @@ export class Wall {
         t.on_close = () => this.remove(t);
         t.on_big = () => this.enlarge(this.large === t ? null : t);
         t.on_pick = () => this.on_pick(v);
+        t.on_talk = () => this.on_talk(v);
         this.tiles.push(t);
         this.grid.append(t.el);
         this.changed();
