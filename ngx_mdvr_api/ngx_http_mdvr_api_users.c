@@ -60,6 +60,29 @@ ngx_http_mdvr_api_may_grant(ngx_http_mdvr_api_ctx_t *ctx, const char *list)
 }
 
 
+/* takes the password out of $body: the database need not see it */
+
+static void
+ngx_http_mdvr_api_user_hide(ngx_http_mdvr_api_ctx_t *ctx)
+{
+    char    *dump;
+    json_t  *body;
+
+    body = json_copy(ctx->body);
+    json_object_del(body, "password");
+    dump = json_dumps(body, JSON_COMPACT);
+    json_decref(body);
+
+    ngx_str_null(&ctx->text);
+
+    if (dump) {
+        ctx->text = ngx_http_mdvr_api_dup(ctx->request->pool, dump,
+                                          ngx_strlen(dump));
+        free(dump);
+    }
+}
+
+
 static void
 ngx_http_mdvr_api_user_hashed(ngx_http_mdvr_api_ctx_t *ctx, ngx_uint_t ok,
     ngx_str_t *hash)
@@ -93,8 +116,6 @@ ngx_http_mdvr_api_user_hashed(ngx_http_mdvr_api_ctx_t *ctx, ngx_uint_t ok,
 void
 ngx_http_mdvr_api_user_post(ngx_http_mdvr_api_ctx_t *ctx)
 {
-    json_t      *body;
-    char        *dump;
     ngx_str_t    password, email;
     const char  *weak;
 
@@ -111,18 +132,7 @@ ngx_http_mdvr_api_user_post(ngx_http_mdvr_api_ctx_t *ctx)
         return;
     }
 
-    /* the database need not see it */
-
-    body = json_copy(ctx->body);
-    json_object_del(body, "password");
-    dump = json_dumps(body, JSON_COMPACT);
-    json_decref(body);
-
-    if (dump) {
-        ctx->text = ngx_http_mdvr_api_dup(ctx->request->pool, dump,
-                                          ngx_strlen(dump));
-        free(dump);
-    }
+    ngx_http_mdvr_api_user_hide(ctx);
 
     ngx_http_mdvr_api_password_make(ctx, &password,
                                     ngx_http_mdvr_api_user_hashed);
@@ -203,10 +213,9 @@ ngx_http_mdvr_api_user_rehashed(ngx_http_mdvr_api_ctx_t *ctx, ngx_uint_t ok,
 void
 ngx_http_mdvr_api_user_patch(ngx_http_mdvr_api_ctx_t *ctx)
 {
-    char              *dump;
-    json_t            *body;
-    ngx_str_t          password, email;
-    const char        *weak;
+    ngx_str_t    password, email;
+    const char  *weak;
+
     if (!ngx_http_mdvr_api_may_grant(ctx, "extra_scopes")) {
         return;
     }
@@ -225,16 +234,7 @@ ngx_http_mdvr_api_user_patch(ngx_http_mdvr_api_ctx_t *ctx)
         return;
     }
 
-    body = json_copy(ctx->body);
-    json_object_del(body, "password");
-    dump = json_dumps(body, JSON_COMPACT);
-    json_decref(body);
-
-    if (dump) {
-        ctx->text = ngx_http_mdvr_api_dup(ctx->request->pool, dump,
-                                          ngx_strlen(dump));
-        free(dump);
-    }
+    ngx_http_mdvr_api_user_hide(ctx);
 
     ngx_http_mdvr_api_password_make(ctx, &password,
                                     ngx_http_mdvr_api_user_rehashed);
