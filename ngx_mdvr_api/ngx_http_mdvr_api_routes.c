@@ -346,6 +346,11 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
       API_BODY_OPT, "Hang up",
       .body = &api_talk_stop, .handler = ngx_http_mdvr_api_talk_stop },
 
+    { POST, "/devices/{id}/video/record", MDVR_SCOPE_VIDEO_DOWNLOAD,
+      API_IDEMPOTENT|API_ACCEPTED, "Record a camera that is being watched",
+      .body = &api_record_new, .answer = &api_record_begun,
+      .handler = ngx_http_mdvr_api_video_record },
+
     { POST, "/devices/{id}/playback/start", MDVR_SCOPE_VIDEO_WATCH,
       API_IDEMPOTENT|API_RENEWED, "Watch a recording of the device",
       .body = &api_playback_new, .answer = &api_playback,

@@ -648,6 +648,17 @@ SCHEMA(recording, "Recording", NULL,
     F_INT("duration_s", REQ, 0, 0),
     F_INT("size_bytes", REQ|NUL, 0, 0))
 
+SCHEMA(record_new, "RecordNew",
+    "{\"channel\":1,\"stream\":\"sub\",\"duration_s\":30,\"preroll_s\":5}",
+    F_INT("channel", REQ, 1, 64),
+    F_ENUM("stream", 0, "main|sub"),
+    F_INT("duration_s", REQ, 1, 3600),
+    F_INT("preroll_s", 0, 0, 10))
+
+SCHEMA(record_begun, "RecordBegun", NULL,
+    F_UUID("media_id", REQ),
+    F_ENUM("status", REQ, "receiving"))
+
 SCHEMA(playback_new, "PlaybackNew",
     "{\"path\":\"/mnt/sd0/2021-03-05/ch02-081502-081530.h264\"}",
     F_STR("path", REQ, 1, 1024),

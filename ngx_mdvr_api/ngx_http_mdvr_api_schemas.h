@@ -30,7 +30,7 @@
     X(push_new) X(push) X(preferences) X(firmware) X(snapshot)                \
     X(download_new) X(download_queued) X(recording)                           \
     X(playback_new) X(playback) X(playback_control) X(playback_changed)         \
-    X(playback_stop) X(talk) X(talk_stop) X(talk_answer) X(upgrade)
+    X(playback_stop) X(record_new) X(record_begun) X(talk) X(talk_stop) X(talk_answer) X(upgrade)
 
 #define API_SCHEMA_EXTERN(name)                                               \
     extern const ngx_http_mdvr_api_schema_t  api_##name;

@@ -15,6 +15,7 @@
 void ngx_http_mdvr_api_video_start(ngx_http_mdvr_api_ctx_t *ctx);
 void ngx_http_mdvr_api_video_stop(ngx_http_mdvr_api_ctx_t *ctx);
 void ngx_http_mdvr_api_video_renew(ngx_http_mdvr_api_ctx_t *ctx);
+void ngx_http_mdvr_api_video_record(ngx_http_mdvr_api_ctx_t *ctx);
 
 /*
  * Session, token and addresses of a stream; `id` and `expires` as texts,
