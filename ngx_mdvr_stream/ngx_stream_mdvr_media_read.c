@@ -306,7 +306,7 @@ ngx_stream_mdvr_media_look(ngx_stream_mdvr_media_t *m)
 {
     ngx_event_t  *rev = m->connection->read;
 
-    if (m->mark <= NGX_STREAM_MDVR_MEDIA_CHUNK) {
+    if (m->mark == 1) {
         return;
     }
 

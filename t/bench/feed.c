@@ -158,6 +158,54 @@ dial(int port, const mdvr_bus_info_t *info)
 }
 
 
+/* What is left of a frame that was being sent. */
+
+static void
+finish(stream_t *t)
+{
+    ssize_t        w;
+    struct pollfd  pfd = { t->fd, POLLOUT, 0 };
+
+    while (t->sent < t->len) {
+        w = write(t->fd, t->out + t->sent, t->len - t->sent);
+
+        if (w > 0) {
+            t->sent += (size_t) w;
+
+        } else if (errno != EAGAIN || poll(&pfd, 1, 2000) != 1) {
+            return;
+        }
+    }
+}
+
+
+/* Frames in the rings of all sessions; waits up to 3 s for `want` of them. */
+
+static uint64_t
+arrived(mdvr_bus_t *bus, const mdvr_bus_ref_t *refs, int n, uint64_t want)
+{
+    int64_t          until = mdvr_bus_clock_ms() + 3000;
+    uint64_t         sum;
+    mdvr_bus_info_t  info;
+
+    for ( ;; ) {
+        sum = 0;
+
+        for (int i = 0; i < n; i++) {
+            if (mdvr_bus_info(bus, refs[i], &info) == MDVR_OK) {
+                sum += info.frames;
+            }
+        }
+
+        if (sum >= want || mdvr_bus_clock_ms() > until) {
+            return sum < want ? sum : want;
+        }
+
+        (void) poll(NULL, 0, 20);
+    }
+}
+
+
 int
 main(int argc, char **argv)
 {
@@ -313,8 +361,13 @@ main(int argc, char **argv)
         }
     }
 
-    printf("%llu frames, latest %.1f ms late\n", (unsigned long long) frames,
-           (double) late / 1000000);
+    for (int i = 0; i < n; i++) {
+        finish(&s[i]);
+    }
+
+    printf("%llu frames, latest %.1f ms late, %lld lost\n",
+           (unsigned long long) frames, (double) late / 1000000,
+           (long long) (frames - arrived(bus, refs, n, frames)));
 
     for (int i = 0; i < n; i++) {
         if (mdvr_bus_info(bus, refs[i], &info) == MDVR_OK && info.dropped) {

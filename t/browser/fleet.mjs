@@ -1,10 +1,25 @@
 /* A fleet and a full wall of nine cameras: everything arrives, nothing stalls, nothing grows. */
 
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { note, ok, run, settings, sign_in, until, value, watch_clock } from './browser.mjs';
 
 const { count, seconds, shot, clock } = settings;
+
+/* Anonymous memory of the browser's processes, in bytes: all that descend from this one. */
+function memory() {
+    const parent = new Map();
+    const anon = new Map();
+    for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number)) {
+        try {
+            const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+            parent.set(pid, Number(/^PPid:\s+(\d+)/m.exec(status)[1]));
+            anon.set(pid, Number(/^RssAnon:\s+(\d+)/m.exec(status)?.[1] ?? 0) * 1024);
+        } catch { /* it has gone */ }
+    }
+    const ours = (pid) => pid === process.pid || (pid > 1 && parent.has(pid) && ours(parent.get(pid)));
+    return [...anon].filter(([pid]) => pid !== process.pid && ours(pid)).reduce((sum, [, bytes]) => sum + bytes, 0);
+}
 
 await run(async (b) => {
     const { page, t, errors, context } = b;
@@ -38,6 +53,7 @@ await run(async (b) => {
     await page.waitForTimeout(5000);
 
     const before = await metrics();
+    const rss = [memory()];
     const states = [];
     const lags = [];
     const watching = watch_clock(page, '[data-testid="video"]', seconds, clock);
@@ -52,17 +68,20 @@ await run(async (b) => {
 
     const seen = await watching;
     const after = await metrics();
+    rss.push(memory());
     const bad = states.filter((s) => s !== 'live').length;
 
     ok(bad === 0, 'none of them stalls') || note(`${bad} of ${states.length} looks: ${JSON.stringify(await tiles())}`);
     ok(after.JSHeapUsedSize < before.JSHeapUsedSize * 1.3 + 2e6, 'the page\'s memory does not grow')
         || note(`${before.JSHeapUsedSize} -> ${after.JSHeapUsedSize}`);
+    ok(rss[1] < rss[0] * 1.25 + 50e6, 'nor do the browser\'s processes') || note(`${rss[0]} -> ${rss[1]}`);
     ok(await page.evaluate(() => [...document.querySelectorAll('video')].every((v) => v.buffered.length === 0
         || v.buffered.end(v.buffered.length - 1) - v.buffered.start(0) < 40)), 'nor do the buffers of the players');
 
     value('seen', JSON.stringify(seen.map(({ n, at }) => ({ n, at }))));
     value('lag_ms', JSON.stringify(lags.sort((x, y) => x - y)));
     value('heap', JSON.stringify([before.JSHeapUsedSize, after.JSHeapUsedSize]));
+    value('rss', JSON.stringify(rss));
     value('main_thread_percent', ((after.TaskDuration - before.TaskDuration) * 100 / (after.Timestamp - before.Timestamp)).toFixed(1));
     value('script_percent', ((after.ScriptDuration - before.ScriptDuration) * 100 / (after.Timestamp - before.Timestamp)).toFixed(1));
 

@@ -31,8 +31,8 @@ ok @delay > $seconds * 5, 'the film of the simulated camera is seen';
 cmp_ok MDVR::Browser::percentile(50, @delay) // 9e9, '<', 3000, 'live';
 
 my $lag = $seen->{lag_ms} // [0];
-diag sprintf 'nine cameras for %d s: camera to screen p50 %d ms, p95 %d ms; buffers p95 %d ms; heap %.1f -> %.1f MB; main thread %s %%, script %s %%',
+diag sprintf 'nine cameras for %d s: camera to screen p50 %d ms, p95 %d ms; buffers p95 %d ms; heap %.1f -> %.1f MB, processes %.0f -> %.0f MB; main thread %s %%, script %s %%',
     $seconds, MDVR::Browser::percentile(50, @delay) // -1, MDVR::Browser::percentile(95, @delay) // -1,
-    MDVR::Browser::percentile(95, @$lag), map({ $_ / 1e6 } @{ $seen->{heap} // [0, 0] }),
+    MDVR::Browser::percentile(95, @$lag), map({ $_ / 1e6 } @{ $seen->{heap} // [0, 0] }, @{ $seen->{rss} // [0, 0] }),
     $seen->{main_thread_percent} // '?', $seen->{script_percent} // '?';
 $t->done;
