@@ -13,20 +13,13 @@
 #include "mdvr/media/g726.h"
 #include "worker/movie.h"
 #include "worker/source.h"
+#include "worker/timeline.h"
 
 #define WK_US            ((AVRational) { 1, 1000000 })
 #define WK_MP4_TIME      ((AVRational) { 1, 90000 })
-#define WK_FRAMES_MAX    2000000
 #define WK_SOUND_RATE    8000
 #define WK_SOUND_FRAME   1024           /* samples of an AAC frame */
 #define WK_DRIFT_US      500000         /* sound is moved beyond this */
-
-typedef struct {
-    int64_t  dts_us;
-    int64_t  pts_us;
-    int      poc;
-    bool     key;
-} wk_tick_t;
 
 typedef struct {
     wk_movie_t       *m;
@@ -521,168 +514,6 @@ wk_sound(wk_out_t *o, const wk_frame_t *f)
 }
 
 
-/* ---- time --------------------------------------------------------------- */
-
-/* Within each group of pictures, times follow the picture order count. */
-
-static int
-wk_tick_order(const void *a, const void *b)
-{
-    const wk_tick_t *const  *x = a, *const  *y = b;
-
-    return (*x)->poc < (*y)->poc ? -1 : (*x)->poc > (*y)->poc;
-}
-
-
-static bool
-wk_reorder(wk_tick_t *t, unsigned n)
-{
-    bool         moved;
-    int64_t      late, *times;
-    unsigned     i, k, first;
-    wk_tick_t  **order;
-
-    order = malloc(n * sizeof(*order));
-    times = malloc(n * sizeof(*times));
-    moved = false;
-    late = 0;
-
-    for (first = 0; order && times && first < n; first = i) {
-        for (i = first + 1; i < n && !t[i].key; i++) {
-            moved |= t[i].poc < t[i - 1].poc;
-        }
-
-        for (k = first; k < i; k++) {
-            order[k] = &t[k];
-            times[k] = t[k].dts_us;
-        }
-
-        qsort(order + first, i - first, sizeof(*order), wk_tick_order);
-
-        for (k = first; k < i; k++) {
-            order[k]->pts_us = times[k];
-        }
-    }
-
-    for (i = 0; i < n; i++) {
-        if (!moved) {
-            t[i].pts_us = t[i].dts_us;
-
-        } else if (t[i].dts_us - t[i].pts_us > late) {
-            late = t[i].dts_us - t[i].pts_us;
-        }
-    }
-
-    for (i = 0; i < n; i++) {
-        t[i].dts_us -= late;            /* never shown before decoded */
-    }
-
-    moved = order != NULL && times != NULL;
-    free(order);
-    free(times);
-
-    return moved;
-}
-
-
-/* The first pass: a tick for each picture. */
-
-static mdvr_rc_t
-wk_timeline(wk_movie_t *m, wk_source_t *s, wk_tick_t **ticks, unsigned *count)
-{
-    int                    size;
-    void                  *p;
-    double                 fps;
-    int64_t                step;
-    uint8_t               *data, *pad;
-    unsigned               i, n, cap;
-    bool                   stamped;
-    wk_frame_t             f;
-    AVCodecContext        *ctx;
-    AVCodecParserContext  *parser;
-    enum AVCodecID         id;
-
-    id = s->codec == MDVR_CODEC_H264 ? AV_CODEC_ID_H264 : AV_CODEC_ID_HEVC;
-    parser = av_parser_init(id);
-    ctx = avcodec_alloc_context3(NULL);
-    pad = NULL;
-    n = cap = 0;
-    stamped = false;
-
-    if (parser == NULL || ctx == NULL) {
-        return wk_failed(m, MDVR_E_NO_MEMORY, "no parser", 0);
-    }
-
-    parser->flags |= PARSER_FLAG_COMPLETE_FRAMES;
-    ctx->codec_id = id;
-    wk_source_rewind(s);
-
-    while (n < WK_FRAMES_MAX && wk_source_next(s, &f)) {
-        if (f.audio) {
-            continue;
-        }
-
-        if (n == cap) {
-            cap = cap ? cap * 2 : 1024;
-            p = realloc(*ticks, cap * sizeof(**ticks));
-            if (p == NULL) {
-                break;
-            }
-            *ticks = p;
-        }
-
-        (*ticks)[n].key = f.key;
-        (*ticks)[n].dts_us = f.stamp_us;
-        stamped = f.stamp_us >= 0;
-
-        /* the parser reads a little beyond the end */
-        p = realloc(pad, f.data.len + AV_INPUT_BUFFER_PADDING_SIZE);
-        if (p == NULL) {
-            break;
-        }
-        pad = p;
-        memcpy(pad, f.data.p, f.data.len);
-        memset(pad + f.data.len, 0, AV_INPUT_BUFFER_PADDING_SIZE);
-
-        av_parser_parse2(parser, ctx, &data, &size, pad, (int) f.data.len,
-                         AV_NOPTS_VALUE, AV_NOPTS_VALUE, 0);
-        (*ticks)[n].poc = parser->output_picture_number;
-        n++;
-    }
-
-    av_parser_close(parser);
-    avcodec_free_context(&ctx);
-    free(pad);
-
-    if (n == 0) {
-        return wk_failed(m, MDVR_E_CODEC, "it has no complete picture", 0);
-    }
-
-    step = s->nominal_us;
-
-    if (!stamped) {
-        fps = m->announced_s ? (double) n / m->announced_s : 0;
-
-        if (fps >= 5 && fps <= 60) {
-            step = (int64_t) (1e6 / fps);
-        }
-
-        for (i = 0; i < n; i++) {
-            (*ticks)[i].dts_us = (int64_t) i * step;
-        }
-    }
-
-    m->duration_s = (double) ((*ticks)[n - 1].dts_us + step) / 1e6;
-    *count = n;
-
-    if (!wk_reorder(*ticks, n)) {
-        return wk_failed(m, MDVR_E_NO_MEMORY, "no memory", 0);
-    }
-
-    return MDVR_OK;
-}
-
-
 /* ---- the forms of a device ---------------------------------------------- */
 
 static mdvr_rc_t
@@ -773,6 +604,7 @@ static mdvr_rc_t
 wk_movie_source(wk_out_t *o, wk_source_t *s, const char *path)
 {
     unsigned            count;
+    const char         *why;
     mdvr_rc_t           rc;
     wk_tick_t          *ticks;
     AVCodecParameters  *par;
@@ -783,11 +615,10 @@ wk_movie_source(wk_out_t *o, wk_source_t *s, const char *path)
     o->m->width = s->sps.width;
     o->m->height = s->sps.height;
 
-    rc = wk_timeline(o->m, s, &ticks, &count);
+    rc = wk_timeline(s, o->m->announced_s, &ticks, &count, &o->m->duration_s,
+                     &why);
 
-    if (rc == MDVR_OK) {
-        rc = wk_out_open(o, path);
-    }
+    rc = rc == MDVR_OK ? wk_out_open(o, path) : wk_failed(o->m, rc, why, 0);
 
     if (rc == MDVR_OK && s->codec == MDVR_CODEC_H264) {
         rc = wk_source_par(s, o->video->codecpar);
