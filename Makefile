@@ -55,7 +55,7 @@ PQ_INC      = $(addprefix -I,$(shell pg_config --includedir 2>/dev/null))
 
 # ---------------------------------------------------------------- the public
 
-.PHONY: help deps build module run test start stop status logs bench fuzz deb \
+.PHONY: help deps build module run test start stop status logs bench fuzz deb soak \
 	test-long unit clean parts asan-module web
 
 help:
@@ -67,6 +67,7 @@ help:
 	@echo 'make unit       C unit tests only;  make test T=t/api  only some of the tests'
 	@echo 'make fuzz       20 s of fuzzing per parser (FUZZ_S=seconds)'
 	@echo 'make test-long  long fuzzing, faults, reloads, soak'
+	@echo 'make soak       half an hour of a fleet (SOAK_S=seconds): memory flat, all stored'
 	@echo 'make bench      measurements of docs/benchmarks.md (T=name, ARGS=...)'
 	@echo 'make deb        a Debian package of what has been built'
 	@echo 'make clean      remove build/ (var/ stays)'
@@ -114,6 +115,11 @@ fuzz: deps
 test-long: build
 	@$(MAKE) -j$(JOBS) tests fuzzers
 	@t/run-long
+
+SOAK_S ?= 1800
+soak: build
+	@$(MAKE) -j$(JOBS) tests
+	@SOAK_S=$(SOAK_S) TEST_TIMEOUT=$$(($(SOAK_S) + 900)) t/run t/ops/soak.t
 
 bench: build
 	@$(MAKE) -j$(JOBS) benches
