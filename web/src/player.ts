@@ -52,10 +52,10 @@ export function live_source(api: Api, device_id: string, channel: number): Sourc
 }
 
 /* A recording that the device plays like a live stream. */
-export function recording_source(api: Api, device_id: string, path: string): Source {
+export function recording_source(api: Api, device_id: string, path: string, known: { channel?: number; duration_s?: number } = {}): Source {
     return {
         key: () => `${device_id}/${path}`,
-        start: () => api.post<VideoSession>(`/devices/${device_id}/playback/start`, { path }, { idempotent: true }),
+        start: () => api.post<VideoSession>(`/devices/${device_id}/playback/start`, { path, ...known }, { idempotent: true }),
         stop: (s) => api.post(`/devices/${device_id}/playback/stop`, { session_id: s.session_id }, { keepalive: true }),
     };
 }

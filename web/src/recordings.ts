@@ -134,7 +134,8 @@ export class Recordings {
         const length = r.from && r.to ? Math.max(1, (Date.parse(r.to) - Date.parse(r.from)) / 1000) : 0;
         const slider = h('input', { type: 'range', min: '0', max: String(Math.floor(length)), value: '0', 'aria-label': 'Position', hidden: length === 0 });
         const rate = select('speed', [['0.5', '½×'], ['1', '1×'], ['2', '2×'], ['4', '4×'], ['8', '8×']], '1');
-        const player = new Player(this.c.api, video, recording_source(this.c.api, this.device_id, r.path), 'main');
+        const player = new Player(this.c.api, video, recording_source(this.c.api, this.device_id, r.path,
+            { ...(r.channel ? { channel: r.channel } : {}), ...(length ? { duration_s: length } : {}) }), 'main');
 
         const control = (body: Record<string, unknown>) => this.c.api.post(`/devices/${this.device_id}/playback/control`,
             { session_id: player.session_id, ...body }).catch((e: unknown) => toast(say(e), 'error'));
