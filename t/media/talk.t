@@ -332,5 +332,20 @@ like $metrics, qr/mdvr_talk_frames_out_total \d*[1-9]/, 'and to devices';
 like $metrics, qr/mdvr_talk_ends_total\{reason="hung_up"\} 1/, 'ends by their reasons';
 like $metrics, qr/mdvr_refusals_total\{reason="$_"\} \d/, "refused: $_" for qw(talk_codec talk_busy talk_flood);
 
+# the tenant is suspended in the middle of a talk
+
+{
+    my ($r, $m) = talk($dev);
+    $m->send(0x6401, params(10, 320));
+    my $ws = socket_of($r);
+    ok state_of($ws, 'live'), 'a last talk';
+    my $t0 = time;
+    is $t->super_admin->patch('/tenants/' . $t->tenant('A'), { status => 'suspended' })->{status}, 200, 'the tenant is suspended';
+    is $ws->closed(6), 4401, '... which ends it';
+    cmp_ok time - $t0, '<', 5, sprintf '... %.1f s later', time - $t0;
+    ok eventually(sub { ends($r->{json}{session_id}) ne 'open' }), '... and gives the channel back';
+    $m->close;
+}
+
 $_->close for $dev, $lazy;
 $t->done;

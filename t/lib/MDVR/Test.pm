@@ -392,6 +392,7 @@ sub daemon_env {
         $env{MDVR_BUS_DIR} = '/dev/shm';
         $env{MDVR_STATE_DIR} = "$node->{dir}/state";
         $env{MDVR_NODE_URL} = $node->url;
+        $env{MDVR_RTC_PORT} = $self->{rtc_port} //= free_port();    # one that is free by UDP and by TCP
     }
     return %env;
 }
