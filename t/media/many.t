@@ -96,9 +96,6 @@ is ask(1, 'sub')->end->{status}, 200, 'a stream that runs is shared all the same
 my $forced = start(3, 'sub', force => \1);
 is $forced->{answer}{status}, 200, 'with force it starts: the recorder ends the download';
 $t->sql("update mdvr.download set status = 'failed', failed_reason = 'test' where id = ?", $row);
-$row = $load->('playback', 'running');
-like ask(4, 'sub')->end->{json}{detail}, qr/^playback of \Q$path\E is in the way/, 'so is a playback';
-$t->sql("update mdvr.download set status = 'failed', failed_reason = 'test' where id = ?", $row);
 $row = $load->('alarm', 'running');
 my $over = start(4, 'sub');
 is $over->{answer}{status}, 200, 'evidence that is fetched by itself gives way';
