@@ -43,6 +43,10 @@ SETTINGS=(
     MDVR_NOTIFY_REPEAT_S=-
     MDVR_WORKERS=auto
     MDVR_LOG_LEVEL=info
+    MDVR_LOG_LEVEL_SIGNALING=-
+    MDVR_LOG_LEVEL_MEDIA=-
+    MDVR_LOG_LEVEL_API=-
+    MDVR_LOG_LEVEL_WS=-
     MDVR_TILE_URL=-
     MDVR_MODULE=-
     MDVR_NGINX=/usr/sbin/nginx
@@ -84,9 +88,11 @@ settings_load() {
     [[ $MDVR_LISTEN =~ ^[0-9.]+$ ]] || fail "MDVR_LISTEN must be an IPv4 address, not \"$MDVR_LISTEN\""
     [[ $MDVR_PUBLIC_HOST =~ ^[A-Za-z0-9.:-]+$ ]] || fail "MDVR_PUBLIC_HOST must be an address or name"
     [[ $MDVR_WORKERS =~ ^(auto|[0-9]+)$ ]] || fail "MDVR_WORKERS must be a number or auto"
-    case $MDVR_LOG_LEVEL in debug|info|notice|warn|error) ;;
-    *) fail "MDVR_LOG_LEVEL must be debug, info, notice, warn or error" ;;
-    esac
+    for name in MDVR_LOG_LEVEL MDVR_LOG_LEVEL_{SIGNALING,MEDIA,API,WS}; do
+        case ${!name:-info} in debug|info|notice|warn|error) ;;
+        *) fail "$name must be debug, info, notice, warn or error" ;;
+        esac
+    done
 
     if [ -z "$MDVR_NODE_URL" ]; then
         value=$MDVR_LISTEN
