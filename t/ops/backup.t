@@ -41,13 +41,18 @@ is $m->{objects}, 3, 'and objects';
 cmp_ok $m->{rows}{audit}, '>', 1, 'the audit trail is in it';
 is +(stat $first)[2] & 077, 0, 'nobody else reads it';
 
-# a second one shares what has not changed
-open my $fh, '>', "$objects/t/2026/01/02/m/file4.bin" or die;
+# a second one shares what has not changed, unless it was damaged
+my $rotten = "$first/objects/t/2026/01/02/m/file2.bin";
+open my $fh, '>', $rotten or die;
+print $fh 'x' x -s "$objects/t/2026/01/02/m/file2.bin";
+close $fh;
+open $fh, '>', "$objects/t/2026/01/02/m/file4.bin" or die;
 print $fh 'four';
 close $fh;
 ($rc, my $second) = run("ops/backup '$url' $objects $dir/saved");
-chomp $second;
+($second) = $second =~ /(\S+)\s*\z/;
 is $rc, 0, 'another backup' or diag $second;
+is slurp("$second/objects/t/2026/01/02/m/file2.bin"), slurp("$objects/t/2026/01/02/m/file2.bin"), 'does not keep what was damaged';
 is +(stat "$second/objects/t/2026/01/02/m/file1.bin")[3], 2, 'shares objects with the one before';
 is json_of(slurp("$second/manifest.json"))->{objects}, 4, 'and has the new one';
 
@@ -64,6 +69,7 @@ my $new = $url =~ s/dbname=mdvr/dbname=restored/r;
 ($rc, my $said) = run("ops/restore $second '$new' $objects");
 is $rc, 0, 'the restore verifies every row and object' or diag $said;
 like $said, qr/restored: \d+ rows in \d+ tables, 4 objects/, 'and says so';
+is +(stat "$objects/t/2026")[2], (stat $objects)[2], 'folders are as open as the storage';
 my $psql = sub { my ($q) = @_; my $out = `psql -X -q -A -t -F '|' -d '$new' -c "$q"`; return split /\n/, $out };
 for my $table (qw(device alarm event audit tenant)) {
     is scalar(my @now = $psql->("select * from mdvr.$table")), scalar @{ $before{$table} }, "mdvr.$table is whole";
