@@ -5,7 +5,8 @@
 //   /live/<token>/<stream>/seg-7.m4s  ->  /live/<stream>/seg-7.m4s, the token in
 //                                         x-mdvr-token, which is not in the key
 //
-// Playlists and everything else go to the origin as they are; it checks them.
+// Playlists and everything else go to the origin as they are; it checks them.  An
+// address without a token is refused: what is cached lies at such ones.
 // The key value store holds, for each signing key of purpose "stream", the first
 // eight hexadecimal digits of its name and its secret in hexadecimal.
 // docs/cdn.md says how it is put together.
@@ -14,6 +15,7 @@ import cf from 'cloudfront';
 const crypto = require('crypto');
 
 const cached = /^\/live\/([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{43})\/([0-9a-f]{24}\/(?:init|seg|part)-[0-9.]+\.(?:mp4|m4s))$/;
+const named = /^\/live\/[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}\//;
 
 function refused(status, text) {
     return { statusCode: status, statusDescription: text, headers: { 'cache-control': { value: 'no-store' } } };
@@ -24,7 +26,7 @@ async function handler(event) {
     const m = cached.exec(request.uri);
 
     if (!m) {
-        return request;
+        return named.test(request.uri) ? request : refused(401, 'Unauthorized');
     }
 
     // version, key (4), issued (4), expires (4), ...: ngx_mdvr_stream_token.c

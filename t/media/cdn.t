@@ -111,6 +111,7 @@ is $ask->("$live[4]$segment"), "/live/$segment $token", 'CloudFront: a good toke
 is $ask->("$live[4]index.m3u8"), "$live[4]index.m3u8 ", 'playlists are left alone';
 is $ask->('/live/' . $bus->token($t, $s, expires => time - 5) . "/$segment"), '403 ', 'one that expired is refused';
 is $ask->('/live/' . ($token =~ s/^(.{60})(.)/$1 . ($2 eq 'A' ? 'B' : 'A')/er) . "/$segment"), '401 ', 'and a forged one';
+is $ask->("/live/$segment"), '401 ', 'so is the address of what is cached';
 is $n->{t}->http->request('GET', "$live[4]" . ($segment =~ s/^./x/r))->{status}, 404, 'the origin knows its streams\' names';
 
 MDVR::Media::play_stop($film);
