@@ -67,7 +67,9 @@ ngx_http_mdvr_permit_start(ngx_http_mdvr_live_ctx_t *ctx)
 
     known = ngx_mdvr_registry_find_id(&ctx->token.device, &device);
 
-    if (known != NGX_OK || device.suspended
+    /* a talk's token has channel 0, a player's one beyond all cameras */
+
+    if (known != NGX_OK || device.suspended || ctx->token.channel == 0
         || ctx->token.channel > device.channels)
     {
         return MDVR_E_NOT_FOUND;
