@@ -43,6 +43,7 @@ typedef struct {
     mdvr_bus_end_e              end;            /* why there is no picture */
     ngx_str_t                   detail;
     unsigned                    decided:1;
+    unsigned                    full:1;         /* there is no slot */
 } ngx_http_mdvr_api_playback_t;
 
 
@@ -51,6 +52,8 @@ static void ngx_http_mdvr_api_playback_device(ngx_http_mdvr_api_ctx_t *ctx,
 static void ngx_http_mdvr_api_playback_session(ngx_http_mdvr_api_ctx_t *ctx,
     const ngx_mdvr_pg_rows_t *rows);
 static void ngx_http_mdvr_api_playback_news(void *data);
+static void ngx_http_mdvr_api_playback_fail(ngx_http_mdvr_api_playback_t *p,
+    mdvr_bus_end_e end);
 static void ngx_http_mdvr_api_playback_late(ngx_event_t *ev);
 
 
@@ -379,10 +382,8 @@ ngx_http_mdvr_api_playback_session(ngx_http_mdvr_api_ctx_t *ctx,
                               ngx_http_mdvr_api_playback_news, p)
            != MDVR_OK)
     {
-        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                  "too_many_streams",
-                                  "this node carries all the streams it can",
-                                  5);
+        p->full = 1;
+        ngx_http_mdvr_api_playback_fail(p, MDVR_BUS_END_FAILED);
         return;
     }
 
@@ -436,6 +437,14 @@ ngx_http_mdvr_api_playback_failed(ngx_http_mdvr_api_ctx_t *ctx,
     ngx_uint_t                     status;
     const char                    *code;
     ngx_http_mdvr_api_playback_t  *p = ctx->data;
+
+    if (p->full) {
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                  "too_many_streams",
+                                  "this node carries all the streams it can",
+                                  5);
+        return;
+    }
 
     status = NGX_HTTP_CONFLICT;
 
