@@ -46,6 +46,7 @@ static const ngx_http_mdvr_api_loc_conf_t  *ngx_http_mdvr_api_storage_conf;
 
 static ngx_int_t   ngx_http_mdvr_api_storage_last;
 static ngx_msec_t  ngx_http_mdvr_api_storage_at;
+static ngx_msec_t  ngx_http_mdvr_api_storage_began;
 static ngx_uint_t  ngx_http_mdvr_api_storage_asked;
 static ngx_uint_t  ngx_http_mdvr_api_storage_busy;
 
@@ -260,7 +261,7 @@ ngx_http_mdvr_api_storage_check(ngx_http_request_t *r,
 
     if (ngx_http_mdvr_api_storage_busy) {
 
-        if (ngx_current_msec - ngx_http_mdvr_api_storage_at
+        if (ngx_current_msec - ngx_http_mdvr_api_storage_began
             > 2 * NGX_HTTP_MDVR_API_STORAGE_KEPT)
         {
             ngx_http_mdvr_api_storage_last = 0;
@@ -286,6 +287,7 @@ ngx_http_mdvr_api_storage_check(ngx_http_request_t *r,
     }
 
     ngx_http_mdvr_api_storage_busy = 1;
+    ngx_http_mdvr_api_storage_began = ngx_current_msec;
     r->main->blocked++;
     r->aio = 1;
 

@@ -511,6 +511,7 @@ ngx_http_mdvr_api_talk_media(void *data)
     }
 
     c = v->ctx->request->connection;
+    ngx_memzero(&info, sizeof(info));
 
     if (mdvr_bus_info(ngx_mdvr_bus(), v->ref, &info) != MDVR_OK
         || info.state == MDVR_BUS_ENDING)

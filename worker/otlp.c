@@ -285,6 +285,7 @@ otlp_flush(otlp_t *o)
     size_t    len;
     unsigned  spans;
 
+    error[0] = '\0';
     text = otlp_document(o, &len);
     status = text ? otlp_post(o, text, len, error) : 0;
     free(text);
