@@ -152,6 +152,7 @@ static const ngx_http_mdvr_api_field_t  api_tenant_settings_fields[] = {
     F_NUM("speed_limit_kmh", 0, 0, 500),
     F_INT("idle_limit_s", 0, 0, 86400),
     F_BOOL("ai_live", 0),
+    F_ENUM("record_on_alarm", 0, "off|on"),
     F_END
 };
 

@@ -8,6 +8,7 @@
  *   {"op":"revoke_user","id":uuid,"issued_before":unix s,"until":unix s}
  *   {"op":"device_changed","id":uuid,"serial":text}
  *   {"op":"video_renewed","id":uuid,"until":unix s}
+ *   {"op":"record","id":device,"alarm":uuid}
  *   {"op":"keys_changed"}, {"op":"tenant_changed","id":uuid}
  */
 
@@ -15,6 +16,7 @@
 #include "ngx_mdvr_core/ngx_mdvr_auth.h"
 #include "ngx_mdvr_core/ngx_mdvr_keys.h"
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
+#include "ngx_mdvr_core/ngx_mdvr_record.h"
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
 #include "ngx_mdvr_core/ngx_mdvr_registry.h"
 
@@ -74,11 +76,11 @@ ngx_mdvr_control_init(ngx_cycle_t *cycle, ngx_mdvr_core_conf_t *conf)
 
 
 static ngx_int_t
-ngx_mdvr_control_id(const json_t *doc, ngx_mdvr_uuid_t *id)
+ngx_mdvr_control_id(const json_t *doc, const char *name, ngx_mdvr_uuid_t *id)
 {
     ngx_str_t  s;
 
-    s.data = (u_char *) json_string_value(json_object_get(doc, "id"));
+    s.data = (u_char *) json_string_value(json_object_get(doc, name));
 
     if (s.data == NULL) {
         return NGX_ERROR;
@@ -99,7 +101,7 @@ ngx_mdvr_control_message(void *data, const ngx_str_t *channel,
     ngx_uint_t        has_id;
     const char       *op;
     json_int_t        until, before;
-    ngx_mdvr_uuid_t   id;
+    ngx_mdvr_uuid_t   id, alarm;
 
     if (msg == NULL) {
         ngx_mdvr_keys_load();           /* a change may have been missed */
@@ -114,7 +116,7 @@ ngx_mdvr_control_message(void *data, const ngx_str_t *channel,
         return;
     }
 
-    has_id = (ngx_mdvr_control_id(doc, &id) == NGX_OK);
+    has_id = (ngx_mdvr_control_id(doc, "id", &id) == NGX_OK);
     until = json_integer_value(json_object_get(doc, "until"));
     before = json_integer_value(json_object_get(doc, "issued_before"));
 
@@ -150,6 +152,14 @@ ngx_mdvr_control_message(void *data, const ngx_str_t *channel,
         if (ngx_mdvr_is_chief()) {
             (void) ngx_mdvr_playback_apply(&session,
                                            json_object_get(doc, "set"));
+        }
+
+    } else if (ngx_strcmp(op, "record") == 0 && has_id) {
+
+        if (ngx_mdvr_is_chief()
+            && ngx_mdvr_control_id(doc, "alarm", &alarm) == NGX_OK)
+        {
+            ngx_mdvr_record_alarm_here(&id, &alarm);
         }
 
     } else if (ngx_strcmp(op, "tenant_changed") == 0 && has_id) {

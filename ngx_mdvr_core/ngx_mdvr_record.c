@@ -31,6 +31,7 @@ typedef struct {
     mdvr_bus_reader_t      reader;
     ngx_fd_t               fd;
     u_char                 id[NGX_MDVR_UUID_LEN + 1];
+    u_char                 alarm_id[NGX_MDVR_UUID_LEN + 1];     /* or empty */
     u_char                 request_id[65];
     u_char                 path[NGX_MAX_PATH];      /* without suffix */
     int64_t                at_ms;                   /* of the first picture */
@@ -70,6 +71,7 @@ ngx_mdvr_record_document(ngx_mdvr_recording_t *r, u_char *text, size_t *len)
     job.tenant_id = mdvr_str(tenant, sizeof(tenant));
     job.device_id = mdvr_str(device, sizeof(device));
     job.serial = mdvr_cstr(r->info.serial);
+    job.alarm_id = mdvr_cstr((char *) r->alarm_id);
     job.file = mdvr_str(file, ngx_sprintf(file, "%s.bin", r->path) - file);
     job.media_kind = "mp4";
     job.source = "recording";
@@ -307,10 +309,15 @@ ngx_mdvr_record_start(const ngx_mdvr_record_t *record)
     u_char                 dir[NGX_MAX_PATH], part[NGX_MAX_PATH + 16];
     uint8_t                init[MDVR_BUS_INIT_MAX];
     mdvr_bus_t            *bus = ngx_mdvr_bus();
+    ngx_uint_t             alarm;
     ngx_mdvr_core_conf_t  *conf;
     ngx_mdvr_recording_t  *r;
 
-    if (ngx_mdvr_recordings >= NGX_MDVR_RECORD_MOST) {
+    alarm = !ngx_mdvr_uuid_is_nil(&record->alarm_id);
+
+    if (ngx_mdvr_recordings >= (alarm ? NGX_MDVR_RECORD_ALARMS
+                                      : NGX_MDVR_RECORD_MOST))
+    {
         return NGX_BUSY;
     }
 
@@ -328,6 +335,11 @@ ngx_mdvr_record_start(const ngx_mdvr_record_t *record)
 
     r->ref = record->ref;
     *ngx_mdvr_uuid_print(r->id, &record->media_id) = '\0';
+
+    if (alarm) {
+        *ngx_mdvr_uuid_print(r->alarm_id, &record->alarm_id) = '\0';
+    }
+
     *ngx_snprintf(r->request_id, sizeof(r->request_id) - 1, "%V",
                   &record->request_id) = '\0';
     r->until = ngx_current_msec + record->duration_s * 1000;
@@ -359,7 +371,7 @@ ngx_mdvr_record_start(const ngx_mdvr_record_t *record)
     *ngx_snprintf(r->path, sizeof(r->path) - 1, "%s/%s", dir, r->id) = '\0';
     *ngx_sprintf(part, "%s.part", r->path) = '\0';
 
-    r->fd = open((char *) part, O_WRONLY|O_CREAT|O_TRUNC|O_CLOEXEC, 0660);
+    r->fd = open((char *) part, O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0660);
 
     if (r->fd == NGX_INVALID_FILE
         || write(r->fd, init, len) != (ssize_t) len

@@ -28,6 +28,7 @@
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 #include "ngx_mdvr_core/ngx_mdvr_trace.h"
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
+#include "ngx_mdvr_core/ngx_mdvr_record.h"
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
 
 
@@ -65,8 +66,10 @@ static void ngx_mdvr_store_batched(void *data, const ngx_mdvr_pg_rows_t *rows,
     mdvr_rc_t rc);
 static ngx_uint_t ngx_mdvr_store_flying(const ngx_mdvr_store_t *store);
 static void ngx_mdvr_store_events(ngx_uint_t kind,
-    const ngx_mdvr_uuid_t *tenant_id, const ngx_mdvr_pg_rows_t *rows,
-    int64_t sent_us);
+    const ngx_mdvr_uuid_t *tenant_id, const ngx_mdvr_uuid_t *device_id,
+    const ngx_mdvr_pg_rows_t *rows, int64_t sent_us);
+static void ngx_mdvr_store_record(const ngx_mdvr_uuid_t *device_id,
+    const ngx_mdvr_pg_rows_t *rows);
 static void ngx_mdvr_store_trace(ngx_uint_t kind,
     const ngx_mdvr_uuid_t *tenant_id, const ngx_mdvr_pg_rows_t *rows,
     int64_t sent_us);
@@ -82,7 +85,8 @@ static const ngx_mdvr_store_call_t  ngx_mdvr_store_calls[] = {
 
     /* NGX_MDVR_STORE_ALARM */
     { "select message, is_new, alarm_id, $2::text, $4::text = 'end',"
-      " (extract(epoch from $10::timestamptz) * 1000000)::bigint"
+      " (extract(epoch from $10::timestamptz) * 1000000)::bigint,"
+      " is_new and mdvr.record_on_alarm($1::uuid, $4, $9::timestamptz)"
       " from mdvr.store_alarm($1::uuid, $2, $3, $4, $5,"
       " $6, $7, $8, $9::timestamptz, $10::timestamptz, $11::jsonb,"
       " $12::jsonb, $13, $14)", 14, 1, 1 },
@@ -296,8 +300,8 @@ ngx_mdvr_store_stored(void *data, const ngx_mdvr_pg_rows_t *rows,
     ngx_mdvr_store_t  *store = data;
 
     if (rc == MDVR_OK) {
-        ngx_mdvr_store_events(store->kind, &store->tenant_id, rows,
-                              store->sent_us);
+        ngx_mdvr_store_events(store->kind, &store->tenant_id,
+                              &store->device_id, rows, store->sent_us);
         ngx_mdvr_store_finish(store, 1);
         return;
     }
@@ -744,7 +748,8 @@ ngx_mdvr_store_recorded(void *data, const ngx_mdvr_pg_rows_t *rows,
     ngx_mdvr_store_t  *store = data;
 
     if (rc == MDVR_OK) {
-        ngx_mdvr_store_events(store->kind, &store->tenant_id, rows, 0);
+        ngx_mdvr_store_events(store->kind, &store->tenant_id,
+                              &store->device_id, rows, 0);
 
         if (store->kind == NGX_MDVR_STORE_HELD) {
             ngx_mdvr_task_held_rows(&store->device_id, rows);
@@ -887,9 +892,29 @@ ngx_mdvr_store_trace(ngx_uint_t kind, const ngx_mdvr_uuid_t *tenant_id,
 }
 
 
+/* What is live of the device is recorded when its tenant wants that. */
+
+static void
+ngx_mdvr_store_record(const ngx_mdvr_uuid_t *device_id,
+    const ngx_mdvr_pg_rows_t *rows)
+{
+    ngx_str_t        wanted;
+    ngx_mdvr_uuid_t  alarm;
+
+    wanted = ngx_mdvr_pg_value(rows, 0, 6);
+
+    if (wanted.len && wanted.data[0] == 't'
+        && ngx_mdvr_pg_uuid(rows, 0, 2, &alarm) == NGX_OK)
+    {
+        ngx_mdvr_record_alarm(device_id, &alarm);
+    }
+}
+
+
 static void
 ngx_mdvr_store_events(ngx_uint_t kind, const ngx_mdvr_uuid_t *tenant_id,
-    const ngx_mdvr_pg_rows_t *rows, int64_t sent_us)
+    const ngx_mdvr_uuid_t *device_id, const ngx_mdvr_pg_rows_t *rows,
+    int64_t sent_us)
 {
     ngx_str_t   msg, is_new;
     ngx_uint_t  i;
@@ -903,6 +928,10 @@ ngx_mdvr_store_events(ngx_uint_t kind, const ngx_mdvr_uuid_t *tenant_id,
 
             if (ngx_mdvr_trace_on()) {
                 ngx_mdvr_store_trace(kind, tenant_id, rows, sent_us);
+            }
+
+            if (kind == NGX_MDVR_STORE_ALARM) {
+                ngx_mdvr_store_record(device_id, rows);
             }
 
         } else {
@@ -958,6 +987,7 @@ typedef struct {
     ngx_mdvr_journal_t           *journal;
     ngx_uint_t                    kind;
     ngx_mdvr_uuid_t               tenant_id;
+    ngx_mdvr_uuid_t               device_id;
 } ngx_mdvr_store_replay_t;
 
 
@@ -971,7 +1001,9 @@ ngx_mdvr_store_replay(ngx_mdvr_journal_t *j, ngx_uint_t kind,
 
     if (kind == 0 || kind >= NGX_MDVR_STORE_KINDS
         || n != ngx_mdvr_store_calls[kind].nparams + 1
-        || ngx_mdvr_uuid_parse(&params[n - 1], &replay.tenant_id) != NGX_OK)
+        || ngx_mdvr_uuid_parse(&params[n - 1], &replay.tenant_id) != NGX_OK
+        || (kind == NGX_MDVR_STORE_ALARM
+            && ngx_mdvr_uuid_parse(&params[0], &replay.device_id) != NGX_OK))
     {
         ngx_mdvr_journal_replayed(j, NGX_MDVR_JOURNAL_REFUSED);
         return;
@@ -1007,7 +1039,8 @@ ngx_mdvr_store_replayed(void *data, const ngx_mdvr_pg_rows_t *rows,
     ngx_mdvr_store_replay_t  *replay = data;
 
     if (rc == MDVR_OK) {
-        ngx_mdvr_store_events(replay->kind, &replay->tenant_id, rows, 0);
+        ngx_mdvr_store_events(replay->kind, &replay->tenant_id,
+                              &replay->device_id, rows, 0);
         ngx_mdvr_journal_replayed(replay->journal, NGX_MDVR_JOURNAL_STORED);
         return;
     }

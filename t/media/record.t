@@ -1,4 +1,5 @@
-# A live stream is recorded on the server, with the seconds before.
+# A live stream is recorded on the server, with the seconds before: when somebody
+# says so, and when the device raises an alarm.
 
 use MDVR::Test;
 use MDVR::Clip;
@@ -42,5 +43,48 @@ cmp_ok scalar(@$sums), '>', 85, '... ' . @$sums . ' pictures';
 is scalar(grep { !$source{$_} } @$sums), 0, '... each as the camera sent it';
 is $t->value("select count(*) from mdvr.event where topic = 'media' and message->>'media_id' = ? and message->>'status' = 'ready'", $media), 1,
     '... announced once';
+
+# alarms
+
+my @door = (data => [ 2, 1, 'door' ]);
+my $tenant = '/tenants/' . $t->tenant('A');
+my $alarm_of = sub { $t->value('select alarm_id from mdvr.alarm_message where keyword = ? and uid = ?', @_) };
+my $parts = sub { my @files = glob "$n->{dir}/state/staged/*.part"; return @files };
+
+ok $dev->alarm('V201', @door), 'an alarm, while the tenant has not asked for recordings';
+my $super = $t->super_admin;
+is $super->patch($tenant, { settings => { record_on_alarm => 'yes' } })->{status}, 422, 'a setting has its values';
+$r = $super->patch($tenant, { settings => { record_on_alarm => 'on' } });
+is "$r->{status} $r->{json}{settings}{record_on_alarm}", '200 on', 'now it asks for them';
+
+my $quiet = $t->add_device('00008', channels => 4);
+ok $t->device('00008')->register->alarm('V201', @door), 'an alarm of a device of which nothing is live';
+ok $dev->alarm('V201', @door, at => time - 600, alarm_at => time - 600), 'one that comes ten minutes late';
+ok $dev->alarm('V201', @door), 'an alarm of the device that is watched';
+my $uid = $dev->{uid};
+my $alarm = $alarm_of->('V201', $uid);
+ok eventually(sub { 1 == $parts->() }, 10), 'one recording runs' or diag join ' ', $parts->();
+my ($part) = $parts->();
+my $size = $part && -s $part;
+ok $dev->alarm('V201', @door, uid => $uid), 'the alarm again';
+ok $dev->alarm('V251', @door), 'its end';
+ok eventually(sub { $part && (-s $part // 0) > $size }, 10), 'it goes on after the alarm';
+is scalar(my @now = $parts->()), 1, 'no other one began';
+
+$item = eventually(sub { my ($i) = @{ $api->get("/media?alarm_id=$alarm")->{json}{items} }; $i && $i->{status} eq 'ready' && $i }, 60);
+ok $item, 'the alarm has a media item' or diag $n->log;
+is "$item->{kind} $item->{channel} $item->{source}", 'mp4 1 recording', '... of the camera';
+cmp_ok $t->value("select extract(epoch from a.received_at - m.at) from mdvr.alarm a join mdvr.media m on m.alarm_id = a.id where a.id = ?", $alarm),
+    '>', 2, '... that begins before the alarm';
+cmp_ok $item->{duration_s}, '<', 33, '... and is no longer than it should be';
+cmp_ok $item->{duration_s}, '>', 20, '... nor shorter';
+($key) = $t->value('select original_key from mdvr.media where id = ?', $item->{id});
+$sums = MDVR::Clip::sums("$t->{dir}/objects/$key");
+is scalar(grep { !$source{$_} } @$sums), 0, '... ' . @$sums . ' pictures, each as the camera sent it';
+is $t->value("select count(*) from mdvr.event where topic = 'media' and message->>'media_id' = ? and message->>'status' = 'ready'", $item->{id}),
+    1, '... announced once';
+is $t->value('select count(*) from mdvr.media where alarm_id is not null'), 1, 'no other alarm has one';
+is $t->value('select count(*) from mdvr.media where quarantined is not null'), 0, 'and none was put aside';
+
 MDVR::Media::play_stop($player);
 $t->done;
