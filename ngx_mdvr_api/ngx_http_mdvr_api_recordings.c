@@ -49,11 +49,16 @@ typedef struct {
     unsigned                    answered:1;     /* V100 has come */
     unsigned                    over:1;         /* the list has ended */
     unsigned                    failed:1;
+    unsigned                    calendar:1;     /* by days, not by files */
 } ngx_http_mdvr_api_list_t;
 
 
+static void ngx_http_mdvr_api_list_begin(ngx_http_mdvr_api_ctx_t *ctx,
+    ngx_uint_t calendar);
 static void ngx_http_mdvr_api_list_device(ngx_http_mdvr_api_ctx_t *ctx,
     const ngx_mdvr_pg_rows_t *rows);
+static void ngx_http_mdvr_api_list_days(ngx_http_mdvr_api_list_t *l,
+    const json_t *items);
 static void ngx_http_mdvr_api_list_cached(void *data,
     const redisReply *reply, mdvr_rc_t rc);
 static void ngx_http_mdvr_api_list_next(ngx_http_mdvr_api_list_t *l);
@@ -96,6 +101,21 @@ ngx_http_mdvr_api_list_cleanup(void *data)
 void
 ngx_http_mdvr_api_recordings(ngx_http_mdvr_api_ctx_t *ctx)
 {
+    ngx_http_mdvr_api_list_begin(ctx, 0);
+}
+
+
+void
+ngx_http_mdvr_api_recordings_calendar(ngx_http_mdvr_api_ctx_t *ctx)
+{
+    ngx_http_mdvr_api_list_begin(ctx, 1);
+}
+
+
+static void
+ngx_http_mdvr_api_list_begin(ngx_http_mdvr_api_ctx_t *ctx,
+    ngx_uint_t calendar)
+{
     int64_t                    ms;
     ngx_str_t                 *arg;
     ngx_uint_t                 i;
@@ -115,6 +135,7 @@ ngx_http_mdvr_api_recordings(ngx_http_mdvr_api_ctx_t *ctx)
     cln->handler = ngx_http_mdvr_api_list_cleanup;
 
     l->ctx = ctx;
+    l->calendar = calendar;
     l->items = json_array();
     ctx->data = l;
 
@@ -237,6 +258,7 @@ static void
 ngx_http_mdvr_api_list_cached(void *data, const redisReply *reply,
     mdvr_rc_t rc)
 {
+    json_t                    *known;
     ngx_str_t                  text;
     ngx_connection_t          *c;
     ngx_http_mdvr_api_list_t  *l = data;
@@ -246,13 +268,47 @@ ngx_http_mdvr_api_list_cached(void *data, const redisReply *reply,
     if (rc == MDVR_OK && reply->type == REDIS_REPLY_STRING) {
         text.data = (u_char *) reply->str;
         text.len = reply->len;
-        ngx_http_mdvr_api_answer(l->ctx, NGX_HTTP_OK, NULL, &text, 1);
+
+        if (l->calendar) {
+            known = json_loadb(reply->str, reply->len, 0, NULL);
+            ngx_http_mdvr_api_list_days(l, json_object_get(known, "items"));
+            json_decref(known);
+
+        } else {
+            ngx_http_mdvr_api_answer(l->ctx, NGX_HTTP_OK, NULL, &text, 1);
+        }
 
     } else {
         ngx_http_mdvr_api_list_next(l);
     }
 
     ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_mdvr_api_list_days(ngx_http_mdvr_api_list_t *l, const json_t *items)
+{
+    char       *dump;
+    json_t     *days;
+    ngx_str_t   text;
+
+    days = ngx_http_mdvr_api_calendar(l->ctx->request->pool, items,
+                                      l->offset_minutes);
+    dump = days ? json_dumps(days, JSON_COMPACT) : NULL;
+    json_decref(days);
+
+    if (dump == NULL) {
+        ngx_http_mdvr_api_problem(l->ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                  "internal", NULL, 0);
+        return;
+    }
+
+    text = ngx_http_mdvr_api_dup(l->ctx->request->pool, dump,
+                                 ngx_strlen(dump));
+    free(dump);
+
+    ngx_http_mdvr_api_answer(l->ctx, NGX_HTTP_OK, NULL, &text, 0);
 }
 
 
@@ -293,6 +349,11 @@ ngx_http_mdvr_api_list_done(ngx_http_mdvr_api_list_t *l)
         lens[4] = 2;
 
         (void) ngx_mdvr_redis_command(NULL, 1000, 5, argv, lens, NULL, NULL);
+    }
+
+    if (l->calendar) {
+        ngx_http_mdvr_api_list_days(l, l->items);
+        return;
     }
 
     ngx_http_mdvr_api_answer(l->ctx, NGX_HTTP_OK, NULL, &text, 0);

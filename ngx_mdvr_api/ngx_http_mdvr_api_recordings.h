@@ -12,6 +12,14 @@
 
 
 void ngx_http_mdvr_api_recordings(ngx_http_mdvr_api_ctx_t *ctx);
+void ngx_http_mdvr_api_recordings_calendar(ngx_http_mdvr_api_ctx_t *ctx);
+
+/*
+ * `items` as GET /devices/{id}/recordings lists them, by days of a clock that
+ * is `offset_minutes` ahead of UTC.  The caller's; NULL: no memory.
+ */
+json_t *ngx_http_mdvr_api_calendar(ngx_pool_t *pool, const json_t *items,
+    int offset_minutes);
 void ngx_http_mdvr_api_download(ngx_http_mdvr_api_ctx_t *ctx);
 
 

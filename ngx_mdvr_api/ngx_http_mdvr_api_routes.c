@@ -294,6 +294,11 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
       .query = "from,to,channel,type", .answer = &api_recording,
       .handler = ngx_http_mdvr_api_recordings },
 
+    { GET, "/devices/{id}/recordings/calendar", MDVR_SCOPE_VIDEO_WATCH, 0,
+      "The same as spans of time, by days of the device's clock and channels",
+      .query = "from,to,channel,type", .answer = &api_calendar,
+      .handler = ngx_http_mdvr_api_recordings_calendar },
+
     { POST, "/devices/{id}/recordings/download", MDVR_SCOPE_VIDEO_DOWNLOAD,
       API_IDEMPOTENT|API_ACCEPTED, "Fetch a recording from the device",
       .body = &api_download_new, .answer = &api_download_queued,

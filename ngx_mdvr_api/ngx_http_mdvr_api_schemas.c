@@ -649,6 +649,25 @@ SCHEMA(recording, "Recording", NULL,
     F_INT("duration_s", REQ, 0, 0),
     F_INT("size_bytes", REQ|NUL, 0, 0))
 
+SCHEMA(calendar_span, "CalendarSpan", NULL,
+    F_TIME("from", REQ),
+    F_TIME("to", REQ),
+    F_ENUM("type", REQ, "normal|alarm"))
+
+SCHEMA(calendar_channel, "CalendarChannel", NULL,
+    F_INT("channel", REQ|NUL, 0, 64),
+    F_INT("normal_s", REQ, 0, 0),
+    F_INT("alarm_s", REQ, 0, 0),
+    F_OBJ("spans", REQ|LIST, &api_calendar_span))
+
+SCHEMA(calendar_day, "CalendarDay", NULL,
+    F_STR("date", REQ, 10, 10),
+    F_OBJ("channels", REQ|LIST, &api_calendar_channel))
+
+SCHEMA(calendar, "RecordingCalendar", NULL,
+    F_INT("utc_offset_minutes", REQ, -840, 840),
+    F_OBJ("days", REQ|LIST, &api_calendar_day))
+
 SCHEMA(record_new, "RecordNew",
     "{\"channel\":1,\"stream\":\"sub\",\"duration_s\":30,\"preroll_s\":5}",
     F_INT("channel", REQ, 1, 64),

@@ -28,7 +28,8 @@
     X(geofence) X(geofence_new) X(geofence_change)                            \
     X(webhook) X(webhook_new) X(webhook_change) X(webhook_made) X(webhook_test)               \
     X(push_new) X(push) X(preferences) X(firmware) X(snapshot)                \
-    X(download_new) X(download_queued) X(recording)                           \
+    X(download_new) X(download_queued) X(recording) X(calendar)               \
+    X(calendar_span) X(calendar_channel) X(calendar_day)                      \
     X(playback_new) X(playback) X(playback_control) X(playback_changed)         \
     X(playback_stop) X(record_new) X(record_begun) X(talk) X(talk_stop) X(talk_answer) X(upgrade)
 

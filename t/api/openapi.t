@@ -137,6 +137,7 @@ $film->register('V108', '');
 $dev->answer($m, 1, '', '');
 $film->send(0x6101, pack('C6 V V C C a256', 21, 3, 5, 0, 0, 0, 600, 655360, 0, 1, '/a.h264') . "\0" x 272);
 fits($p->end, 'get', '/devices/{id}/recordings');
+fits($api->get("/devices/$id/recordings/calendar?from=2021-03-05T00:00:00Z&to=2021-03-05T01:00:00Z"), 'get', '/devices/{id}/recordings/calendar');
 fits($api->post("/alarms/$alarm/acknowledge"), 'post', '/alarms/{id}/acknowledge');
 fits($http->post('/auth/refresh', { refresh_token => $super->{login}{refresh_token} }), 'post', '/auth/refresh');
 
@@ -145,7 +146,7 @@ $t->sql("select mdvr.evidence_key_put('0123456789abcdef', sha256('x'))");
 # ------------------------------------------------------------------- every GET
 
 for my $path (sort keys %{ $doc->{paths} }) {
-    next if !$doc->{paths}{$path}{get} || $path =~ m{stream$|hls|/docs$|/recordings$|/evidence$};
+    next if !$doc->{paths}{$path}{get} || $path =~ m{stream$|hls|/docs$|/recordings(?:/calendar)?$|/evidence$};
     my ($kind) = $path =~ m{^/(.*?)/\{id\}};
     my $at = $path;
     $at =~ s/\{id\}/$id{$kind} \/\/ die $kind/e if defined $kind;

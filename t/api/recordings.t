@@ -43,6 +43,28 @@ $r = $api->get("$path?from=2021-03-05T00:00:00Z&to=2021-03-06T10:00:00Z&channel=
 is scalar(@{ $r->{json}{items} }), 3, 'the same again';
 is $dev->expect('C701', 0.3), undef, '... without asking the device';
 
+$r = $api->get("$path/calendar?from=2021-03-05T00:00:00Z&to=2021-03-06T10:00:00Z&channel=3");
+is_deeply $r->{json}, { utc_offset_minutes => 480, days => [
+    { date => '2021-03-05', channels => [ { channel => 3, normal_s => 0, alarm_s => 1200, spans => [
+        { from => '2021-03-05T01:00:00.000Z', to => '2021-03-05T01:10:00.000Z', type => 'alarm' },
+        { from => '2021-03-05T02:00:00.000Z', to => '2021-03-05T02:10:00.000Z', type => 'alarm' } ] } ] },
+    { date => '2021-03-06', channels => [ { channel => 3, normal_s => 0, alarm_s => 600, spans => [
+        { from => '2021-03-06T01:00:00.000Z', to => '2021-03-06T01:10:00.000Z', type => 'alarm' } ] } ] } ] }, 'the same as a calendar';
+is $dev->expect('C701', 0.3), undef, '... of the list that is known';
+
+# files that overlap, follow each other, cross midnight, of two channels and types
+sub file { my ($day, $time, $seconds, $channel, $alarm) = @_; return pack 'C6 V V C C a256', 21, 4, $day, $time =~ /(..)/g, $seconds, 1000, $alarm, $channel, "/$day$time" }
+$p = $api->begin('GET', "/api/v1$path/calendar?from=2021-04-05T00:00:00Z&to=2021-04-05T23:59:59Z");
+search(file(5, '100500', 300, 1, 0) . file(5, '100000', 301, 1, 0), file(5, '100200', 60, 1, 1) . file(5, '110000', 60, 0, 0));
+search(file(5, '235800', 300, 0, 0));
+$r = $p->end;
+is $r->{status}, 200, 'a calendar is asked for from the device' or diag $r->{body};
+is_deeply [ map { my $d = $_; map { my $c = $_; map { join ' ', $d->{date}, $c->{channel}, $_->{type}, substr($_->{from}, 11, 8), substr($_->{to}, 11, 8) } @{ $c->{spans} } }
+    @{ $d->{channels} } } @{ $r->{json}{days} } ],
+    [ '2021-04-05 1 normal 03:00:00 03:01:00', '2021-04-05 1 normal 15:58:00 16:00:00', '2021-04-05 2 normal 02:00:00 02:10:00', '2021-04-05 2 alarm 02:02:00 02:03:00',
+      '2021-04-06 1 normal 16:00:00 16:03:00' ], '... merged by channel and kind, cut at midnight of the device';
+is $api->get("$path/calendar?from=2021-03-05T00:00:00Z&to=2021-01-01T00:00:00Z")->{status}, 422, '... with the same checks';
+
 $p = $api->begin('GET', "/api/v1$path?type=log");
 my $c = $dev->expect('C701');
 like join(',', @{ $c->{body} }[3 .. 4]), qr/^7,98$/, 'a type and all channels';
