@@ -21,6 +21,7 @@
 
 #define WK_LIFE_MS       240000         /* of one child */
 #define WK_LIFE_BATCH    100
+#define WK_LIFE_DOOMED   8              /* a hold stops all but these */
 #define WK_LIFE_KNOWN    256            /* ids asked for at a time */
 #define WK_LIFE_LOOK     1000000        /* objects looked at in one go */
 
@@ -161,6 +162,8 @@ wk_life_purge(wk_life_t *l)
         return wk_life_failed(l, "purge", l->db.error);
     }
 
+    snprintf(limit, sizeof(limit), "%d", WK_LIFE_DOOMED);
+
     do {
         if (!wk_db_begin(&l->db, NULL)
             || (res = wk_db(&l->db, "select tenant_id, media_id "
@@ -180,7 +183,7 @@ wk_life_purge(wk_life_t *l)
 
         PQclear(res);
 
-    } while (ok && n == WK_LIFE_BATCH && wk_clock_ms() < l->end_ms);
+    } while (ok && n == WK_LIFE_DOOMED && wk_clock_ms() < l->end_ms);
 
     return ok;
 }
