@@ -7,6 +7,7 @@ import { has } from './features';
 import { choose } from './fleet';
 import { ago, date_time, short_id, words } from './format';
 import type { Group, Page, Tenant, User } from './types';
+import { add_fence, add_firmware, fences, firmware, usage } from './admin_fleet';
 import { act, page_head, select, table, tabs } from './ui';
 import type { Tab, Table } from './ui';
 
@@ -62,6 +63,10 @@ export class AdminPage implements View {
         add('keys', 'API keys', '/api-keys', 'user:manage', () => this.keys(), (t) => button('Make a key', 'key-add', () => this.make_key(), t));
         add('webhooks', 'Webhooks', '/webhooks', 'user:manage', () => this.webhooks(), (t) => button('Add webhook', 'webhook-add', () => this.add_webhook(), t));
         add('groups', 'Groups', '/groups', 'device:write', () => this.groups(), (t) => button('Add group', 'group-add', () => this.edit_group(null), t));
+        add('fences', 'Geofences', '/geofences', 'device:write', () => fences(c), (t) => button('Add geofence', 'fence-add', () => add_fence(c), t));
+        add('firmware', 'Firmware', '/firmware', 'device:control', () => firmware(c), (t) =>
+            has('POST', '/firmware') ? button('Upload firmware', 'firmware-add', () => add_firmware(c), t) : null);
+        add('usage', 'Usage', '/usage', 'user:manage', () => usage(c), () => null);
         add('audit', 'Audit', '/audit', 'user:manage', () => this.audit(), () => null);
         if (c.api.user?.role === 'super_admin') {
             add('tenants', 'Tenants', '/tenants', '', () => this.tenants(), (t) => button('Add tenant', 'tenant-add', () => this.add_tenant(), t));
@@ -78,7 +83,7 @@ export class AdminPage implements View {
         });
 
         this.tabbed = tabs(list, (name) => { location.hash = `#/admin/${name}`; });
-        this.el = h('div', { class: 'page' }, page_head('Administration', '').el, this.tabbed.el);
+        this.el = h('div', { class: 'page' }, page_head(c.api.can('user:manage') ? 'Administration' : 'Account and groups', '').el, this.tabbed.el);
     }
 
     show(rest: string[]): void {
@@ -305,7 +310,7 @@ export class AdminPage implements View {
                 { head: 'What', cell: (e) => e.action },
                 { head: 'On', cell: (e) => `${e.object_type ?? ''} ${this.c.fleet.vehicles.get(e.object_id ?? '')?.label ?? short_id(e.object_id ?? '')}`.trim() },
                 { head: 'From', cell: (e) => e.address ?? '' },
-                { head: 'Details', class: 'dim', cell: (e) => {
+                { head: 'Details', class: 'dim long', cell: (e) => {
                     const d = e.detail;
                     return d && typeof d === 'object' && Object.keys(d).length > 0 ? JSON.stringify(d) : '';
                 } },

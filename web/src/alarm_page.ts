@@ -8,7 +8,7 @@ import type { Context, View } from './app';
 import { clear, dialog, field, h, set_attr, set_text, toast } from './dom';
 import { has } from './features';
 import { bytes, coordinate, date_time, duration, words } from './format';
-import type { Alarm, AlarmMessage, MediaItem, Page } from './types';
+import type { Alarm, AlarmMessage, Finding, MediaItem, Page } from './types';
 import { act, facts, page_head, say, select, table } from './ui';
 import type { Table } from './ui';
 
@@ -17,7 +17,7 @@ export class AlarmPage implements View {
 
     private readonly table: Table;
     private readonly detail = h('aside', { class: 'detail', 'aria-label': 'Alarm', 'data-testid': 'alarm-detail', hidden: true });
-    private readonly severity = select('severity', [['', 'Any severity'], ['critical', 'Critical'], ['warning', 'Warning'], ['info', 'Info']], '');
+    private readonly severity = select('severity', [['warning,critical', 'Warning and critical'], ['', 'Any severity'], ['critical', 'Critical'], ['warning', 'Warning'], ['info', 'Information']], 'warning,critical');
     private readonly status = select('status', [['', 'Any state'], ['open', 'Open'], ['ended', 'Ended'], ['acknowledged', 'Acknowledged'],
         ['closed', 'Closed']], '');
     private readonly vehicle = select('vehicle', [['', 'All vehicles']], '');
@@ -37,7 +37,7 @@ export class AlarmPage implements View {
                 { head: 'Vehicle', cell: (a) => this.name(a) },
                 { head: 'Kind', cell: (a) => words(a.kind) },
                 { head: 'Code', cell: (a) => a.code, class: 'dim' },
-                { head: 'State', cell: (a) => h('span', { 'data-alarm': a.id }, this.c.book.alarms.get(a.id)?.status ?? a.status ?? '') },
+                { head: 'State', cell: (a) => h('span', { 'data-alarm': a.id, 'data-picked': this.shown?.id === a.id ? '' : null }, this.c.book.alarms.get(a.id)?.status ?? a.status ?? '') },
             ],
             load: (cursor) => this.c.api.get<Page<Alarm>>('/alarms', {
                 limit: 100, cursor, severity: this.severity.value, status: this.status.value, device_id: this.vehicle.value,
@@ -117,7 +117,8 @@ export class AlarmPage implements View {
     }
 
     private message(m: AlarmMessage): void {
-        if (m.phase === 'start') {
+        const wanted = this.severity.value === '' || this.severity.value.split(',').includes(m.severity);
+        if (m.phase === 'start' && wanted && (!this.vehicle.value || this.vehicle.value === m.device_id)) {
             this.arrived++;
             set_text(this.fresh, `Show ${this.arrived} new`);
             this.fresh.hidden = !this.visible;
@@ -161,10 +162,13 @@ export class AlarmPage implements View {
                 speed_kmh: p?.speed_kmh, acknowledged_at: a.acknowledged_at, acknowledged_by: a.acknowledged_by, note: a.note,
                 data: a.data,
             }),
-            ...(a.findings ?? []).map((f) => finding(f)),
+            ...(media.some((m) => (m.findings ?? []).length > 0) ? [] : a.findings ?? []).map((f) => finding(f)),
             media.length > 0 ? h('h3', {}, 'Recordings') : null,
             ...media.map((m) => this.media(m)));
         this.detail.hidden = false;
+        for (const s of this.table.el.querySelectorAll<HTMLElement>('[data-alarm]')) {
+            set_attr(s, 'data-picked', s.dataset.alarm === a.id ? '' : null);
+        }
         set_attr(this.detail, 'data-status', a.status ?? null);
     }
 
@@ -180,17 +184,35 @@ export class AlarmPage implements View {
             m.size_bytes ? bytes(m.size_bytes) : '', m.status === 'ready' ? '' : m.status, m.failed_reason ?? ''].filter(Boolean).join(' · ');
         const open = h('button', { type: 'button', 'data-testid': 'media-open' }, m.kind === 'mp4' ? 'Play' : 'Show');
 
-        open.hidden = m.status !== 'ready' || !this.c.api.can('video:download');
+        const can = m.status === 'ready' && this.c.api.can('video:download');
+        let at_s = 0;
+
+        const from = (s: number) => {
+            const v = box.querySelector<HTMLVideoElement>('video.clip');
+            if (v) {
+                v.currentTime = s;
+            } else {
+                at_s = s;
+                open.click();
+            }
+        };
+
+        open.hidden = !can;
         open.addEventListener('click', () => act(open, async () => {
             this.stop_clip();
             const a = await this.c.api.get<{ url: string }>(`/media/${m.id}/url`, { variant: m.kind === 'mp4' ? 'playback' : 'original' });
             const el = m.kind === 'mp4' ? h('video', { class: 'clip', controls: true, autoplay: true, playsinline: true, src: a.url })
                 : h('img', { class: 'clip', src: a.url, alt: text });
-            box.append(el);
+            if (el instanceof HTMLVideoElement && at_s > 0) {
+                el.addEventListener('loadedmetadata', () => { el.currentTime = at_s; at_s = 0; }, { once: true });
+            }
+            box.querySelector('.media-head')?.after(el);
             open.hidden = true;
         }));
 
-        box.append(h('div', { class: 'media-head' }, h('span', {}, text), open), ...(m.findings ?? []).map((f) => finding(f)));
+        const jump = can && m.kind === 'mp4' ? from : undefined;
+        box.append(h('div', { class: 'media-head' }, h('span', {}, text), open), sprite(m, jump) ?? '',
+            ...(m.findings ?? []).map((f) => finding(f, jump)));
         return box;
     }
 
@@ -220,13 +242,40 @@ export class AlarmPage implements View {
     }
 }
 
-function finding(f: { kind: string; confidence?: number; at_s?: number }): HTMLElement {
+/* The clip at a glance: a picture every few seconds; a click plays from there. */
+function sprite(m: MediaItem, jump?: (s: number) => void): HTMLElement | null {
+    const s = m.sprite;
+    if (!s || !m.sprite_url || m.status !== 'ready') {
+        return null;
+    }
+
+    const strip = h('div', { class: 'sprite', 'data-testid': 'sprite', role: 'group', 'aria-label': 'The clip at a glance' });
+    for (let i = 0; i < s.count; i++) {
+        const view = h('img', { src: m.sprite_url, alt: '', draggable: 'false' });
+        view.style.left = `-${(i % s.columns) * s.width / 2}px`;
+        view.style.top = `-${Math.floor(i / s.columns) * s.height / 2}px`;
+        view.style.width = `${s.columns * s.width / 2}px`;
+        const b = h('button', { type: 'button', title: `At ${i * s.every_s} s`, 'aria-label': `Play from ${i * s.every_s} s`,
+            disabled: !jump, onclick: () => jump?.(i * s.every_s) }, view);
+        b.style.width = `${s.width / 2}px`;
+        b.style.height = `${s.height / 2}px`;
+        strip.append(b);
+    }
+    return strip;
+}
+
+function finding(f: Finding, jump?: (s: number) => void): HTMLElement {
     const parts = [words(f.kind)];
     if (f.confidence !== undefined) {
         parts.push(`${Math.round(f.confidence * 100)} %`);
     }
     if (f.at_s !== undefined && f.at_s !== null) {
         parts.push(`at ${f.at_s.toFixed(1)} s`);
+    }
+    const at = f.at_s;
+    if (jump && typeof at === 'number') {
+        return h('button', { type: 'button', class: 'finding', title: 'Play from a second before', 'data-testid': 'finding',
+            onclick: () => jump(Math.max(0, at - 1)) }, f.picture_url ? h('img', { src: f.picture_url, alt: '' }) : null, parts.join(' · '));
     }
     return h('p', { class: 'finding' }, parts.join(' · '));
 }

@@ -35,8 +35,12 @@ export class AlarmBook {
 
     async load(): Promise<void> {
         try {
-            const page = await this.api.get<Page<Alarm>>('/alarms', { limit: 100 });
-            for (const a of page.items) {
+            /* what needs somebody must not be lost among hundreds of ignitions */
+            const [recent, serious] = await Promise.all([
+                this.api.get<Page<Alarm>>('/alarms', { limit: 100 }),
+                this.api.get<Page<Alarm>>('/alarms', { limit: 100, severity: 'warning,critical' }),
+            ]);
+            for (const a of [...recent.items, ...serious.items]) {
                 this.alarms.set(a.id, a);
             }
             this.loaded = true;
@@ -102,7 +106,8 @@ export class AlarmBook {
 
     private trim(): void {
         if (this.alarms.size > kept_max) {
-            for (const a of this.list().slice(kept_max)) {
+            const list = this.list();
+            for (const a of [...list.filter(needs_attention), ...list.filter((x) => !needs_attention(x))].slice(kept_max)) {
                 this.alarms.delete(a.id);
             }
         }

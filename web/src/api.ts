@@ -23,6 +23,7 @@ export interface Options {
     keepalive?: boolean;       /* survives the page */
     anonymous?: boolean;
     blob?: boolean;            /* the answer is a file */
+    file?: Blob;               /* the body is this file */
 }
 
 export function uuid(): string {
@@ -179,6 +180,9 @@ export class Api {
         if (o.body !== undefined) {
             headers['Content-Type'] = 'application/json';
         }
+        if (o.file) {
+            headers['Content-Type'] = 'application/octet-stream';
+        }
         if (!o.anonymous && this.access) {
             headers.Authorization = `Bearer ${this.access}`;
             if (this.tenant_id) {
@@ -194,7 +198,7 @@ export class Api {
             r = await fetch(url, {
                 method,
                 headers,
-                body: o.body === undefined ? undefined : JSON.stringify(o.body),
+                body: o.file ?? (o.body === undefined ? undefined : JSON.stringify(o.body)),
                 signal: o.signal,
                 keepalive: o.keepalive,
                 cache: 'no-store',

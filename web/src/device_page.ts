@@ -10,7 +10,7 @@ import { History } from './history';
 import { Recordings } from './recordings';
 import { TalkBar, can_talk } from './talk';
 import type { Device } from './types';
-import { cards, page_head, say, tabs } from './ui';
+import { cards, label_of, page_head, say, tabs } from './ui';
 import type { Tab } from './ui';
 
 type Doc = Record<string, unknown>;
@@ -187,8 +187,8 @@ function simple_table(list: Doc[]): HTMLElement {
     };
 
     return h('table', { class: 'table' },
-        h('thead', {}, h('tr', {}, ...names.map((n) => h('th', { scope: 'col' }, n.replace(/_/g, ' '))))),
-        h('tbody', {}, ...list.map((d) => h('tr', {}, ...names.map((n) => h('td', {}, cell(d[n])))))));
+        h('thead', {}, h('tr', {}, ...names.map((n) => h('th', { scope: 'col' }, label_of(n).text)))),
+        h('tbody', {}, ...list.map((d) => h('tr', {}, ...names.map((n) => h('td', { class: typeof d[n] === 'object' ? 'long' : null }, cell(d[n])))))));
 }
 
 export class DevicePage implements View {
@@ -201,6 +201,10 @@ export class DevicePage implements View {
 
     show(rest: string[]): void {
         const id = rest[0] ?? '';
+        if (!id) {
+            location.replace('#/');
+            return;
+        }
         if (id !== this.id) {
             this.current?.close();
             this.id = id;

@@ -84,7 +84,7 @@ export function bytes(n: number | null | undefined): string {
 
 /* "camera_covered" -> "Camera covered" */
 export function words(name: string): string {
-    const s = name.replace(/_/g, ' ');
+    const s = name.replace(/_/g, ' ').replace(/\b(acc|ai|api|gps|id|imei|ip|obd|rpm|sos|url|utc)\b/g, (w) => w.toUpperCase());
     return s.charAt(0).toUpperCase() + s.slice(1);
 }
 

@@ -52,8 +52,16 @@ export class LivePage implements View {
             }
         });
 
+        const all = h('input', { type: 'checkbox', 'data-testid': 'strip-info', onchange: () => {
+            store('strip-info', all.checked ? '1' : null);
+            alarms.draw();
+        } });
+        all.checked = read('strip-info') === '1';
+        alarms.filter = (a) => all.checked || a.severity !== 'info';
+
         this.strip = h('section', { class: 'strip', 'aria-label': 'Newest alarms' },
-            h('h2', { class: 'strip-head' }, 'Alarms'), alarms.el);
+            h('div', { class: 'strip-head' }, h('h2', {}, 'Alarms'), h('span', { class: 'spring' }),
+                h('label', { class: 'check' }, all, 'Information too')), alarms.el);
         this.strip.hidden = !has('GET', '/alarms') && c.book.alarms.size === 0;
 
         const add = c.api.can('device:write') && has('POST', '/devices')

@@ -29,6 +29,7 @@ export function user_menu(c: Context): HTMLElement {
         h('summary', { 'aria-label': 'User menu' }, u?.email ?? 'User'),
         h('div', { class: 'menu-body', role: 'menu' },
             h('p', { class: 'menu-user' }, u?.name || u?.email || '', h('span', { class: 'dim' }, ` ${(u?.role ?? '').replace('_', ' ')}`)),
+            h('a', { class: 'menu-row', role: 'menuitem', href: '#/admin/account', 'data-testid': 'my-account' }, 'My account'),
             h('label', { class: 'menu-row' }, 'Video player', player),
             h('label', { class: 'menu-row' }, 'Sound for critical alarms', sound),
             theme,

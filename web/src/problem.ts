@@ -28,9 +28,15 @@ export class Problem extends Error {
 }
 
 const by_code: Record<string, string> = {
-    device_offline: 'The vehicle is offline.',
+    device_offline: 'The vehicle is offline. Try again when it is back.',
+    device_timeout: 'The recorder did not answer in time. Try again.',
+    device_disabled: 'This vehicle is switched off in the console. An administrator can switch it on.',
+    forbidden: 'You are not allowed to do this. An administrator can give you the right.',
     invalid_credentials: 'The e-mail address or the password is wrong.',
-    token_expired: 'The session has expired.',
+    token_expired: 'The session has expired. Sign in again.',
+    unauthenticated: 'The session has ended. Sign in again.',
+    already_acknowledged: 'Somebody acknowledged this alarm before you.',
+    not_ready: 'This is not ready yet. Try again in a moment.',
 };
 
 export function sentence(status: number, body: ProblemBody, retry_after_s: number): string {
@@ -38,7 +44,7 @@ export function sentence(status: number, body: ProblemBody, retry_after_s: numbe
         return 'The server cannot be reached.';
     }
 
-    if (status === 429) {
+    if (status === 429 && body.code !== 'quota_exceeded') {
         return `Too many attempts. Try again ${retry_after_s > 0 ? `in ${wait(retry_after_s)}` : 'in a moment'}.`;
     }
 
@@ -49,9 +55,13 @@ export function sentence(status: number, body: ProblemBody, retry_after_s: numbe
         text = text.charAt(0).toUpperCase() + text.slice(1);
     }
 
+    if (body.code === 'device_busy' && text) {
+        text = `${text.replace(/\.$/, '')}. Stop that first, or try again later.`;
+    }
+
     if (!text) {
         if (status === 503) {
-            text = 'The service is busy or a part of it is away.';
+            text = 'The service is busy or a part of it is away. Try again in a moment.';
         } else if (status === 403) {
             text = 'You are not allowed to do this.';
         } else if (status === 404) {

@@ -27,7 +27,7 @@ export class Recordings {
     constructor(private readonly c: Context, private readonly device_id: string, channels: number) {
         const now = new Date();
         this.to.value = local_input(new Date(now.getTime() + 60_000));
-        this.from.value = local_input(new Date(now.getTime() - 24 * 3600_000));
+        this.from.value = local_input(new Date(now.getTime() - 2 * 3600_000));
         this.channel = select('channel', [['', 'All cameras'],
             ...Array.from({ length: channels }, (_, i) => [String(i + 1), `CH ${i + 1}`] as [string, string])], '');
 
@@ -47,11 +47,18 @@ export class Recordings {
             load: (cursor) => this.c.api.get<Page<Recording>>(`/devices/${device_id}/recordings`, {
                 from: new Date(this.from.value).toISOString(), to: new Date(this.to.value).toISOString(),
                 channel: this.channel.value, cursor,
-            }).then((p) => ({ items: p.items, next_cursor: p.next_cursor ?? null })),
+            }).then((p) => ({ items: p.next_cursor ? p.items : p.items.slice().sort(newest_first), next_cursor: p.next_cursor ?? null })),
         });
 
+        const span = (text: string, hours: number) => h('button', { type: 'button', class: 'chip', onclick: () => {
+            const end = new Date();
+            this.to.value = local_input(new Date(end.getTime() + 60_000));
+            this.from.value = local_input(new Date(end.getTime() - hours * 3600_000));
+            ask.click();
+        } }, text);
+
         this.el = h('div', { class: 'recordings' },
-            h('div', { class: 'filters' }, this.from, this.to, this.channel, ask), this.screen, this.table.el);
+            h('div', { class: 'filters' }, this.from, this.to, this.channel, ask, span('2 h', 2), span('8 h', 8), span('24 h', 24)), this.screen, this.table.el);
     }
 
     close(): void {
@@ -147,7 +154,32 @@ export class Recordings {
             set_text(pause, player.paused ? 'Go on' : 'Pause');
             void control({ action: player.paused ? 'pause' : 'resume' });
         });
-        slider.addEventListener('change', () => void control({ action: 'seek', position_s: Number(slider.value) }));
+        const readout = h('span', { class: 'dim', 'data-testid': 'playback-at' }, date_time(r.from));
+        const place = (s: number) => set_text(readout, r.from ? date_time(Date.parse(r.from) + s * 1000) : '');
+        let held = false;
+        let last = 0;           /* of the video element's clock */
+        let at_s = 0;           /* in the recording */
+
+        /* the picture runs at its own pace: what has been shown, times the speed, is how far it is */
+        video.addEventListener('timeupdate', () => {
+            const step = video.currentTime - last;
+            last = video.currentTime;
+            if (step > 0 && step < 2 && !player.paused) {
+                at_s = Math.min(length, at_s + step * Math.max(1, Number(rate.value)));
+            }
+            if (!held && length > 0) {
+                slider.value = String(Math.floor(at_s));
+                place(at_s);
+            }
+        });
+        slider.addEventListener('input', () => {
+            held = true;
+            place(Number(slider.value));
+        });
+        slider.addEventListener('change', () => {
+            at_s = Number(slider.value);
+            void control({ action: 'seek', position_s: at_s }).finally(() => { held = false; });
+        });
         rate.addEventListener('change', () => void control({ action: 'speed', speed: Number(rate.value) }));
 
         player.once = true;
@@ -163,8 +195,12 @@ export class Recordings {
         clear(this.screen,
             h('div', { class: 'tile', 'data-state': 'live' }, video, h('div', { class: 'playback-state' }, state),
                 h('div', { class: 'tile-bottom' }, stats)),
-            h('div', { class: 'replay' }, pause, rate, slider, h('span', { class: 'dim' }, date_time(r.from)),
+            h('div', { class: 'replay' }, pause, rate, slider, readout,
                 icon_button('close', 'Close', {}, () => this.stop())));
         this.screen.hidden = false;
     }
+}
+
+function newest_first(a: Recording, b: Recording): number {
+    return (b.from ?? '').localeCompare(a.from ?? '') || (a.channel ?? 0) - (b.channel ?? 0);
 }

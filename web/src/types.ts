@@ -109,6 +109,7 @@ export interface Finding {
     kind: string;
     confidence?: number;
     at_s?: number;
+    picture_url?: string | null;
 }
 
 export interface MediaItem {
@@ -122,6 +123,8 @@ export interface MediaItem {
     thumbnail_url?: string | null;
     failed_reason?: string | null;
     findings?: Finding[];
+    sprite_url?: string | null;
+    sprite?: { rows: number; columns: number; count: number; width: number; height: number; every_s: number } | null;
 }
 
 export interface TelemetryMessage extends Position {

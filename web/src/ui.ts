@@ -151,7 +151,10 @@ export function facts(doc: Record<string, unknown>, skip: string[] = []): HTMLEl
             if (value.length === 0) {
                 continue;
             }
-            for (const item of value) {
+            if (value.every((item) => typeof item !== 'object')) {
+                dd.append(value.map(plain).join(', '));
+            }
+            for (const item of value.filter((x) => typeof x === 'object')) {
                 dd.append(typeof item === 'object' && item !== null ? facts(item as Record<string, unknown>)
                     : h('div', {}, plain(item)));
             }
@@ -163,7 +166,8 @@ export function facts(doc: Record<string, unknown>, skip: string[] = []): HTMLEl
         } else {
             dd.append(typeof value !== 'number' || !unit ? plain(value)
                 : unit === 'bytes' ? bytes(value)
-                : unit === 's' && value >= 60 ? duration(value) : `${Number(value.toFixed(1))} ${unit}`);
+                : unit === 's' && value >= 60 ? duration(value)
+                : unit === 'm' && value >= 10_000 ? `${(value / 1000).toFixed(1)} km` : `${Number(value.toFixed(1))} ${unit}`);
         }
         dl.append(h('dt', {}, text), dd);
     }

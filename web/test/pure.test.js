@@ -124,7 +124,7 @@ test('problems become sentences', () => {
     assert.equal(new Problem(0, {}, 0).message, 'The server cannot be reached.');
     assert.equal(new Problem(429, {}, 12).message, 'Too many attempts. Try again in 12 s.');
     assert.equal(new Problem(429, {}, 600).message, 'Too many attempts. Try again in 10 min.');
-    assert.equal(new Problem(409, { code: 'device_offline', title: 'x' }, 0).message, 'The vehicle is offline.');
+    assert.equal(new Problem(409, { code: 'device_offline', title: 'x' }, 0).message, 'The vehicle is offline. Try again when it is back.');
     assert.equal(new Problem(422, { title: 'Invalid', errors: [{ field: 'serial', message: 'too long' }] }, 0).message,
         'Invalid serial: too long');
     assert.equal(new Problem(500, {}, 0).message, 'The server answered 500.');
