@@ -60,7 +60,7 @@ keys_are(@key[1, 0]);
 $_->reload for @n;
 # the copied row opens in none
 $t->sql('delete from mdvr.webhook where id = ?', $other->{id});
-ok eventually(sub { sealed_by($key[1]) }, 10), 'a new first key: everything is sealed with it';
+ok eventually(sub { sealed_by($key[1]) }, 45), 'a new first key: everything is sealed with it';
 keys_are($key[1]);
 $_->reload for @n;
 is $t->http(node => $n[$_])->token($old)->get('/auth/me')->{status}, 200, "... nobody is signed out by that (node $_)" for 0, 1;
@@ -72,7 +72,7 @@ my ($before) = $t->value("select kid from mdvr.signing_key where purpose = 'acce
 $t->sql("select mdvr.rotate_signing_key('access', '1 hour')");
 $t->redis('PUBLISH', 'mdvr:ctl', '{"op":"keys_changed"}');
 is $t->http(node => $n[1])->token($old)->get('/auth/me')->{status}, 200, 'a new key signs tokens, the old ones are good';
-ok eventually(sub { open_rows() == 0 }, 10), '... and it is sealed';
+ok eventually(sub { open_rows() == 0 }, 45), '... and it is sealed';
 my $new = login(otp => otp(0))->{json}{access_token} // '';
 ok eventually(sub { $t->http(node => $n[1])->token($new)->get('/auth/me')->{status} == 200 }, 5), 'new ones as well, everywhere';
 

@@ -26,7 +26,7 @@ is $t->http->request('GET', '/readyz')->{status}, 200, 'readyz is good';
 $t->allow(qr/worker process \d+ exited on signal 9/);
 my $killed = $n->kill_worker;
 ok !grep({ $_ == $killed } $n->workers), 'a worker that was killed is replaced';
-is $t->http->request('GET', '/readyz')->{status}, 200, 'readyz is good';
+ok eventually { $t->http->request('GET', '/readyz')->{status} == 200 }, 'readyz is good';
 
 my $b = $t->nginx;
 is $t->http(node => $b)->request('GET', '/readyz')->{status}, 200, 'a second node runs on the same stores';
