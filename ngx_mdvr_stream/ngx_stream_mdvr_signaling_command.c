@@ -224,6 +224,10 @@ ngx_mdvr_task_send(ngx_mdvr_task_t *task)
         && ngx_mdvr_task_starts(task))
     {
         (void) ngx_mdvr_call_decide(link, 1);
+
+        if (link->dead || link->state != NGX_MDVR_LINK_ONLINE) {
+            return;                         /* its end has freed the task */
+        }
     }
 
     b = mdvr_buf(task->time, sizeof(task->time));
