@@ -281,7 +281,7 @@ ngx_stream_mdvr_push_write(ngx_stream_mdvr_media_t *m)
     while (push->sent < push->wire && c->write->ready) {
 
         if (turn >= NGX_STREAM_MDVR_PUSH_TURN) {
-            ngx_post_event(c->write, &ngx_posted_events);
+            ngx_post_event(c->write, &ngx_posted_next_events);
             return NGX_OK;
         }
 

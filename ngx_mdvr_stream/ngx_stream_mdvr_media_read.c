@@ -81,7 +81,7 @@ ngx_stream_mdvr_media_read(ngx_event_t *rev)
         }
 
         if (turn >= NGX_STREAM_MDVR_MEDIA_TURN) {
-            ngx_post_event(rev, &ngx_posted_events);
+            ngx_post_event(rev, &ngx_posted_next_events);
             break;
         }
 
