@@ -141,4 +141,18 @@ like eval { $t->sql('update mdvr.tenant set id = mdvr.uuid7() where id = ?', $ke
 $t->sql('delete from mdvr.telemetry where body_digest = ?', digest(31));
 ok eval { $t->sql('delete from mdvr.tenant where id = ?', $keeper); 1 }, 'without them it may go';
 
+# A batch that nobody sees yet: late reports move no position, so they hold no row of their device.
+my $leaver = $t->tenant('D');
+my $gone = $t->add_device('00010', tenant => 'D');
+my $owner = MDVR::Session->new($t, 'mdvr_admin');
+$stream->send('begin');
+$stream->send(call({ device => $gone, digest => digest(50), late => 't' }));
+$stream->answer for 1 .. 2;
+$t->sql('delete from mdvr.device where id = ?', $gone);
+$owner->send('delete from mdvr.tenant where id = ?', $leaver);
+is $owner->answer(0.3), undef, 'a tenant that goes waits for batches under way';
+$stream->send('commit');
+$stream->answer;
+like $owner->answer, qr/has positions/, '... and sees what they stored';
+
 $t->done;
