@@ -49,6 +49,7 @@ static ngx_int_t ngx_http_mdvr_api_limit_init_zone(ngx_shm_zone_t *zone,
 
 
 static ngx_shm_zone_t  *ngx_http_mdvr_api_limit_zone;
+static ngx_shm_zone_t  *ngx_http_mdvr_api_limit_next;
 
 
 ngx_int_t
@@ -65,9 +66,19 @@ ngx_http_mdvr_api_limit_init(ngx_conf_t *cf, size_t size)
     zone->init = ngx_http_mdvr_api_limit_init_zone;
     zone->data = (void *) 1;
 
-    ngx_http_mdvr_api_limit_zone = zone;
+    ngx_http_mdvr_api_limit_next = zone;
 
     return NGX_OK;
+}
+
+
+/* A configuration that fails is freed: its zone must not be left to a worker. */
+
+void
+ngx_http_mdvr_api_limit_use(void)
+{
+    ngx_http_mdvr_api_limit_zone = ngx_http_mdvr_api_limit_next;
+    ngx_http_mdvr_api_limit_next = NULL;
 }
 
 

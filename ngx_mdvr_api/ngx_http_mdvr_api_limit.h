@@ -17,6 +17,9 @@
 
 ngx_int_t ngx_http_mdvr_api_limit_init(ngx_conf_t *cf, size_t size);
 
+/* The configuration is in use, and with it the zone that it named last. */
+void ngx_http_mdvr_api_limit_use(void);
+
 /*
  * Takes one token of `who`'s bucket, which gets `rate` of them per second and
  * holds `burst` more.  0: go on.  Otherwise the seconds to wait (1 at least).

@@ -50,6 +50,8 @@ static ngx_uint_t ngx_http_mdvr_api_fits(ngx_http_mdvr_api_path_t *route,
 static ngx_int_t ngx_http_mdvr_api_find(ngx_http_request_t *r,
     ngx_http_mdvr_api_path_t *path, ngx_uint_t *allowed);
 
+static ngx_int_t ngx_http_mdvr_api_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_mdvr_api_routes_init(ngx_log_t *log);
 static ngx_int_t ngx_http_mdvr_api_postconfiguration(ngx_conf_t *cf);
 static void *ngx_http_mdvr_api_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_mdvr_api_merge_loc_conf(ngx_conf_t *cf, void *parent,
@@ -209,7 +211,7 @@ ngx_module_t  ngx_http_mdvr_api_module = {
     ngx_http_mdvr_api_commands,            /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    ngx_http_mdvr_api_storage_init,        /* init module */
+    ngx_http_mdvr_api_init_module,         /* init module */
     NULL,                                  /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -914,24 +916,36 @@ ngx_http_mdvr_api_log_handler(ngx_http_request_t *r)
 /* --- configuration --------------------------------------------------------------- */
 
 static ngx_int_t
-ngx_http_mdvr_api_postconfiguration(ngx_conf_t *cf)
+ngx_http_mdvr_api_init_module(ngx_cycle_t *cycle)
+{
+    ngx_http_mdvr_api_limit_use();
+
+    return ngx_http_mdvr_api_storage_init(cycle);
+}
+
+
+/* Of no configuration: made once, for as long as the process lives. */
+
+static ngx_int_t
+ngx_http_mdvr_api_routes_init(ngx_log_t *log)
 {
     u_char                           *p;
     ngx_str_t                         path;
     ngx_uint_t                        i, n;
     const ngx_str_t                  *method;
-    ngx_http_handler_pt              *h;
     ngx_http_mdvr_api_table_t        *t;
-    ngx_http_core_main_conf_t        *cmcf;
     const ngx_http_mdvr_api_route_t  *route;
 
     t = &ngx_http_mdvr_api_table;
 
+    if (t->n) {
+        return NGX_OK;
+    }
+
     for (n = 0; ngx_http_mdvr_api_routes[n].method; n++) { /* void */ }
 
-    t->n = n;
-    t->paths = ngx_pcalloc(cf->pool, n * sizeof(ngx_http_mdvr_api_path_t));
-    t->labels = ngx_pcalloc(cf->pool, n * sizeof(ngx_str_t));
+    t->paths = ngx_calloc(n * sizeof(ngx_http_mdvr_api_path_t), log);
+    t->labels = ngx_calloc(n * sizeof(ngx_str_t), log);
 
     if (t->paths == NULL || t->labels == NULL) {
         return NGX_ERROR;
@@ -947,7 +961,7 @@ ngx_http_mdvr_api_postconfiguration(ngx_conf_t *cf)
             return NGX_ERROR;
         }
 
-        p = ngx_pnalloc(cf->pool, path.len + sizeof("DELETE "));
+        p = ngx_alloc(path.len + sizeof("DELETE "), log);
         if (p == NULL) {
             return NGX_ERROR;
         }
@@ -961,6 +975,22 @@ ngx_http_mdvr_api_postconfiguration(ngx_conf_t *cf)
         p = ngx_cpymem(p, path.data, path.len);
 
         t->labels[i].len = p - t->labels[i].data;
+    }
+
+    t->n = n;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_mdvr_api_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    if (ngx_http_mdvr_api_routes_init(cf->log) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);

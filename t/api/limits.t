@@ -48,6 +48,24 @@ for (1 .. 6) {
 cmp_ok $good, '>=', 41, 'who asks two nodes in turn gets the burst';
 cmp_ok $good, '<=', 41 + 4 * (time - $from) + 12, "... once, not twice: $good";
 
+# --------------------------------------- a configuration that is refused, then a worker that dies
+
+my $conf = "$n[0]{dir}/nginx.conf";
+my $text = MDVR::Test::slurp($conf);
+open my $fh, '>', $conf or die "$conf: $!";
+print $fh "$text\nno_such_directive on;\n";
+close $fh;
+kill HUP => $n[0]->master;
+ok eventually(sub { $n[0]->log =~ /unknown directive "no_such_directive"/ }, 5), 'a configuration is refused after its http block';
+$t->allow(qr/exited on signal 9|no_such_directive/);
+$n[0]->kill_worker for 1, 2;
+is $t->http(node => $n[0])->get('/auth/me')->{status}, 401, 'new workers know the routes';
+isnt on(0, token($user[1]))->get('/auth/me')->{status}, 500, '... and the limits';
+unlike $n[0]->log, qr/exited on signal (?!9)/, '... of the configuration in use';
+open $fh, '>', $conf or die "$conf: $!";
+print $fh $text;
+close $fh;
+
 # ------------------------------------------------------------ it costs no waiting
 
 $token = token($user[3]);
