@@ -604,7 +604,16 @@ ngx_stream_mdvr_reel_tick(ngx_stream_mdvr_media_t *m)
 static void
 ngx_stream_mdvr_reel_close(ngx_stream_mdvr_media_t *m)
 {
+    mdvr_bus_t              *bus = ngx_mdvr_bus();
+    mdvr_bus_info_t          info;
     ngx_stream_mdvr_reel_t  *reel = m->data;
+
+    if (!reel->done && bus && !mdvr_bus_owns(bus, m->ref, m->ticket)
+        && mdvr_bus_info(bus, m->ref, &info) == MDVR_OK
+        && info.state != MDVR_BUS_ENDING)
+    {
+        reel->done = 1;                         /* another connection has it */
+    }
 
     if (!reel->done) {
         reel->head.state = MDVR_REEL_BROKEN;
