@@ -325,9 +325,13 @@ ngx_mdvr_record_start(const ngx_mdvr_record_t *record)
         ngx_mdvr_record_buf = ngx_alloc(NGX_MDVR_RECORD_FRAME, ngx_cycle->log);
     }
 
+    if (ngx_mdvr_record_buf == NULL) {
+        return NGX_ERROR;
+    }
+
     r = ngx_calloc(sizeof(ngx_mdvr_recording_t), ngx_cycle->log);
 
-    if (r == NULL || ngx_mdvr_record_buf == NULL) {
+    if (r == NULL) {
         return NGX_ERROR;
     }
 
