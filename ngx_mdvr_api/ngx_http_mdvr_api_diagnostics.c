@@ -73,7 +73,7 @@ ngx_http_mdvr_api_diagnostics_found(ngx_http_mdvr_api_ctx_t *ctx,
 {
     u_char       key[MDVR_KEY_MAX];
     size_t       lens[4];
-    ngx_str_t    serial, none = ngx_string("[]");
+    ngx_str_t    device, none = ngx_string("[]");
     mdvr_buf_t   b;
     const char  *argv[4];
 
@@ -83,10 +83,10 @@ ngx_http_mdvr_api_diagnostics_found(ngx_http_mdvr_api_ctx_t *ctx,
         return;
     }
 
-    serial = ngx_mdvr_pg_value(rows, 0, 0);
+    device = ngx_mdvr_pg_value(rows, 0, 0);
 
     b = mdvr_buf(key, sizeof(key));
-    mdvr_key_wire(&b, mdvr_str(serial.data, serial.len));
+    mdvr_key_wire(&b, mdvr_str(device.data, device.len));
 
     argv[0] = "LRANGE";
     argv[1] = (char *) key;
@@ -112,7 +112,7 @@ void
 ngx_http_mdvr_api_diagnostics(ngx_http_mdvr_api_ctx_t *ctx)
 {
     ngx_http_mdvr_api_query(ctx,
-        "select serial from mdvr.device"
+        "select id from mdvr.device"
         " where id = $1::uuid and deleted_at is null",
         "id", NULL, ngx_http_mdvr_api_diagnostics_found);
 }

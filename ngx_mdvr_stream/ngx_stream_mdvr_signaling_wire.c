@@ -1,6 +1,7 @@
 
 /*
  * The last messages of each device as they came over the wire, for diagnostics.
+ * Kept by the id of the device: its serial may belong to another tenant tomorrow.
  *
  * Positions (V114) and alarms are stored anyway, so they are left out.  The rest is
  * gathered for some 100 ms and then added to a list per device in Redis, all of it
@@ -114,8 +115,8 @@ void
 ngx_mdvr_sig_wire(ngx_mdvr_link_t *link, ngx_uint_t out, mdvr_str_t keyword,
     mdvr_str_t body)
 {
+    u_char            device[NGX_MDVR_UUID_LEN];
     mdvr_buf_t        key, doc;
-    mdvr_str_t        serial;
     ngx_event_t      *ev;
     ngx_mdvr_wire_t  *wire;
 
@@ -129,10 +130,10 @@ ngx_mdvr_sig_wire(ngx_mdvr_link_t *link, ngx_uint_t out, mdvr_str_t keyword,
         return;
     }
 
-    serial = mdvr_str(link->serial, link->serial_len);
+    (void) ngx_mdvr_uuid_print(device, &link->device_id);
 
     key = mdvr_buf(ngx_mdvr_wire_room + ngx_mdvr_wire_used, MDVR_KEY_MAX);
-    mdvr_key_wire(&key, serial);
+    mdvr_key_wire(&key, mdvr_str(device, NGX_MDVR_UUID_LEN));
 
     doc = mdvr_buf(key.p + key.len, NGX_MDVR_WIRE_DOC);
     ngx_mdvr_wire_doc(&doc, out, keyword, body);

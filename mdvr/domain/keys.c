@@ -88,10 +88,10 @@ mdvr_channel_event(mdvr_buf_t *b, mdvr_str_t tenant)
 
 
 void
-mdvr_key_wire(mdvr_buf_t *b, mdvr_str_t serial)
+mdvr_key_wire(mdvr_buf_t *b, mdvr_str_t device)
 {
     mdvr_buf_cstr(b, "mdvr:wire:{");
-    mdvr_buf_str(b, serial);
+    mdvr_buf_str(b, device);
     mdvr_buf_chr(b, '}');
 }
 

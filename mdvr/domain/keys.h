@@ -17,8 +17,8 @@
 /* mdvr:route:{<serial>} and its value "<node> <slot> <connection>" */
 void mdvr_key_route(mdvr_buf_t *b, mdvr_str_t serial);
 
-/* mdvr:wire:{<serial>}: list of the last messages, newest last */
-void mdvr_key_wire(mdvr_buf_t *b, mdvr_str_t serial);
+/* mdvr:wire:{<device_id>}: list of the last messages, newest last */
+void mdvr_key_wire(mdvr_buf_t *b, mdvr_str_t device);
 
 typedef struct {
     mdvr_str_t  node;

@@ -48,17 +48,23 @@ is $strange->{data}{fields}[0], '???"\\', '... without bytes that are no text';
 for (1 .. 120) { $dev->v109 }
 ok eventually(sub { said('V109', 'in') + said('C501', 'out') >= 90 }, 5), 'much of it: the last ones';
 is scalar(@{ diagnostics()->{messages} }), 100, '... a hundred at the most';
-is $t->redis('LLEN', 'mdvr:wire:{00007}'), 100, '... and no more are kept';
-cmp_ok $t->redis('TTL', 'mdvr:wire:{00007}'), '>', 600_000, '... for a week';
+is $t->redis('LLEN', "mdvr:wire:{$id}"), 100, '... and no more are kept';
+cmp_ok $t->redis('TTL', "mdvr:wire:{$id}"), '>', 600_000, '... for a week';
 
 # ------------------------------------------------------------------ who may, why
 
 is $t->admin(tenant => 'B')->get("/devices/$id/diagnostics")->{status}, 404, 'not for another tenant';
 is $t->login($t->user(tenant => 'A', role => 'client_user'))->get("/devices/$id/diagnostics")->{status}, 403, 'nor for who only looks';
+my $sold = $t->add_device('00008');
+$t->device('00008')->register->v109;
+ok eventually(sub { $t->redis('EXISTS', "mdvr:wire:{$sold}") }, 5), 'a device that is sold';
+$t->sql('update mdvr.device set deleted_at = now() where id = ?', $sold);
+my $bought = $t->add_device('00008', tenant => 'B');
+is_deeply $t->admin(tenant => 'B')->get("/devices/$bought/diagnostics")->{json}{messages}, [], '... has said nothing to who bought it';
 my $knock = $t->device('99999', connect => 1);
 $knock->v101(no_wait => 1);
 ok eventually(sub { $t->value('select count(*) from mdvr.pending_device') }), 'an unknown serial knocks';
-is $t->redis('EXISTS', 'mdvr:wire:{99999}'), 0, '... and nothing is kept of it';
+is scalar(map { @$_ } $t->redis('KEYS', 'mdvr:wire:*')), 2, '... and nothing is kept of it';
 
 $t->store->redis_stop('KILL');
 $dev->v109;
