@@ -121,7 +121,12 @@ my @plan = map { 'reload' } 1 .. $reloads;
 splice @plan, int(@plan * $_ / ($upgrades + 1)) + $_ - 1, 0, 'upgrade' for 1 .. $upgrades;
 my %done;
 my $failed = 0;
+my $before;                             # the master of the version before
 for my $what (@plan) {
+    if ($what eq 'upgrade') {           # nginx has two versions at a time, not three
+        pump(90, sub { !MDVR::Test::alive($before) }) if $before;
+        $before = $n->master;
+    }
     my $t0 = time;
     my $child = fork // die;            # so that viewers are read meanwhile
     if (!$child) {
