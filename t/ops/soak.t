@@ -142,7 +142,8 @@ for my $p (sort keys %whole) {
     my @s = @{ $whole{$p} };
     my $q = int(@s / 4);
     my ($early, $late) = map { my $w = $_; [ map { my $k = $_; middle(map { $_->[$k] } @s[@$w]) } 0, 1 ] } [ $q .. 2 * $q - 1 ], [ 3 * $q .. $#s ];
-    cmp_ok $late->[0], '<=', $early->[0] * 1.1 + 2048, "$p: memory is flat: $early->[0] KiB early, $late->[0] KiB late";
+    cmp_ok $late->[0], '<=', $early->[0] * 1.1 + 2048, "$p: memory is flat: $early->[0] KiB early, $late->[0] KiB late"
+        or diag join ' ', map { $_->[0] } @s;
     cmp_ok $late->[1], '<=', $early->[1] * 1.2 + 20, "$p: descriptors, too: $early->[1] and $late->[1]";
 }
 my $c = json_of(slurp($stats));
