@@ -34,7 +34,7 @@ is $api->patch("/webhooks/$hook->{id}", { secret => 'another secret, a long one'
 my $totp = $api->post('/auth/totp')->{json}{secret};
 # Each code is good once, and what is waited for in between takes a minute or none.
 my %used;
-sub unused { my ($step) = grep { !$used{ int(time / 30) + $_ } } 0, -1, 1; return otp($step) }
+sub unused { my ($step) = grep { !$used{ int(time / 30) + $_ } } 0, 1, -1; return otp($step) }
 sub otp {
     $used{ int(time / 30) + ($_[0] // 0) } = 1;
     my %v; @v{'A' .. 'Z', 2 .. 7} = 0 .. 31;
