@@ -63,6 +63,7 @@ like +(hooks('/a'))[1]{body}, qr/^\{"type":"test","id":"[-0-9a-f]{36}","webhook_
 my $tls = webhook("https://localhost:$p->{tls}/tls");
 event();
 soon { hooks('/tls') == 1 } 'a webhook with TLS';
+soon { hooks('/a') == 3 } 'beside the one that there was';
 $t->sql('update mdvr.webhook set active = false where id = ?', $tls);
 
 # down, then up
