@@ -62,6 +62,7 @@ typedef struct {
 
     ngx_str_t                 redis_url;     /* unix:<path> or redis://ip:port */
     ngx_str_t                 redis_password_file;
+    void                     *redis_place;   /* what ngx_mdvr_redis.c read */
 
     ngx_str_t                 secret_key;    /* file, or "off" */
     mdvr_seal_ring_t         *seal;          /* never NULL */

@@ -132,15 +132,23 @@ static ngx_event_t                ngx_mdvr_redis_refuse_event;
 static ngx_mdvr_redis_channel_t  *ngx_mdvr_redis_channels
                                                   [NGX_MDVR_REDIS_BUCKETS];
 
-/* from the configuration; the strings are zero-terminated */
+/*
+ * From the configuration, in its memory: a worker takes that of its cycle,
+ * since the master has parsed another one when a reload was refused.  The
+ * strings are zero-terminated.
+ */
+
+typedef struct {
+    ngx_sockaddr_t                addr;
+    socklen_t                     addrlen;
+    ngx_str_t                     name;
+    ngx_str_t                     user;
+    ngx_str_t                     password;
+    ngx_int_t                     db;
+} ngx_mdvr_redis_place_t;
 
 static ngx_uint_t                 ngx_mdvr_redis_configured;
-static ngx_sockaddr_t             ngx_mdvr_redis_addr;
-static socklen_t                  ngx_mdvr_redis_addrlen;
-static ngx_str_t                  ngx_mdvr_redis_name;
-static ngx_str_t                  ngx_mdvr_redis_user;
-static ngx_str_t                  ngx_mdvr_redis_password;
-static ngx_int_t                  ngx_mdvr_redis_db;
+static ngx_mdvr_redis_place_t     ngx_mdvr_redis_place;
 
 
 /* -- configuration ------------------------------------------------------- */
@@ -205,9 +213,9 @@ ngx_mdvr_redis_conf(ngx_conf_t *cf, ngx_mdvr_core_conf_t *conf)
     ngx_str_t   address;
     ngx_url_t   url;
 
-    ngx_mdvr_redis_db = 0;
-    ngx_str_null(&ngx_mdvr_redis_user);
-    ngx_str_null(&ngx_mdvr_redis_password);
+    ngx_mdvr_redis_place.db = 0;
+    ngx_str_null(&ngx_mdvr_redis_place.user);
+    ngx_str_null(&ngx_mdvr_redis_place.password);
 
     address = conf->redis_url;
     last = address.data + address.len;
@@ -221,7 +229,7 @@ ngx_mdvr_redis_conf(ngx_conf_t *cf, ngx_mdvr_core_conf_t *conf)
                 goto invalid;
             }
 
-            ngx_mdvr_redis_db = ngx_atoi(p + 4, last - p - 4);
+            ngx_mdvr_redis_place.db = ngx_atoi(p + 4, last - p - 4);
             address.len = p - address.data;
         }
 
@@ -240,15 +248,15 @@ ngx_mdvr_redis_conf(ngx_conf_t *cf, ngx_mdvr_core_conf_t *conf)
             colon = ngx_strlchr(p, at, ':');
 
             if (colon) {
-                ngx_mdvr_redis_password.len = at - colon - 1;
-                ngx_mdvr_redis_password.data = ngx_pstrdup(cf->pool,
+                ngx_mdvr_redis_place.password.len = at - colon - 1;
+                ngx_mdvr_redis_place.password.data = ngx_pstrdup(cf->pool,
                     &(ngx_str_t) { at - colon - 1, colon + 1 });
                 at = colon;
             }
 
             if (at > p) {
-                ngx_mdvr_redis_user.len = at - p;
-                ngx_mdvr_redis_user.data = p;
+                ngx_mdvr_redis_place.user.len = at - p;
+                ngx_mdvr_redis_place.user.data = p;
             }
 
             while (*at != '@') {
@@ -262,7 +270,7 @@ ngx_mdvr_redis_conf(ngx_conf_t *cf, ngx_mdvr_core_conf_t *conf)
 
         if (slash) {
             if (slash + 1 < last) {
-                ngx_mdvr_redis_db = ngx_atoi(slash + 1, last - slash - 1);
+                ngx_mdvr_redis_place.db = ngx_atoi(slash + 1, last - slash - 1);
             }
 
             last = slash;
@@ -275,7 +283,7 @@ ngx_mdvr_redis_conf(ngx_conf_t *cf, ngx_mdvr_core_conf_t *conf)
         goto invalid;
     }
 
-    if (ngx_mdvr_redis_db == NGX_ERROR || ngx_mdvr_redis_db > 15) {
+    if (ngx_mdvr_redis_place.db == NGX_ERROR || ngx_mdvr_redis_place.db > 15) {
         goto invalid;
     }
 
@@ -288,16 +296,26 @@ ngx_mdvr_redis_conf(ngx_conf_t *cf, ngx_mdvr_core_conf_t *conf)
         goto invalid;
     }
 
-    ngx_memcpy(&ngx_mdvr_redis_addr, url.addrs[0].sockaddr,
+    ngx_memcpy(&ngx_mdvr_redis_place.addr, url.addrs[0].sockaddr,
                url.addrs[0].socklen);
-    ngx_mdvr_redis_addrlen = url.addrs[0].socklen;
-    ngx_mdvr_redis_name = url.addrs[0].name;
-    ngx_mdvr_redis_configured = 1;
+    ngx_mdvr_redis_place.addrlen = url.addrs[0].socklen;
+    ngx_mdvr_redis_place.name = url.addrs[0].name;
 
-    if (conf->redis_password_file.len) {
-        return ngx_mdvr_redis_read_password(cf, &conf->redis_password_file,
-                                            &ngx_mdvr_redis_password);
+    if (conf->redis_password_file.len
+        && ngx_mdvr_redis_read_password(cf, &conf->redis_password_file,
+                                        &ngx_mdvr_redis_place.password)
+           != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
     }
+
+    conf->redis_place = ngx_palloc(cf->pool, sizeof(ngx_mdvr_redis_place_t));
+
+    if (conf->redis_place == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *(ngx_mdvr_redis_place_t *) conf->redis_place = ngx_mdvr_redis_place;
 
     return NGX_CONF_OK;
 
@@ -318,6 +336,12 @@ ngx_mdvr_redis_init(ngx_cycle_t *cycle, ngx_mdvr_core_conf_t *conf)
     ngx_mdvr_redis_link_t  *link;
 
     ngx_queue_init(&ngx_mdvr_redis_refused);
+
+    ngx_mdvr_redis_configured = conf->redis_place != NULL;
+
+    if (conf->redis_place) {
+        ngx_mdvr_redis_place = *(ngx_mdvr_redis_place_t *) conf->redis_place;
+    }
 
     ngx_mdvr_redis_refuse_event.handler = ngx_mdvr_redis_refuse;
     ngx_mdvr_redis_refuse_event.log = cycle->log;
@@ -670,9 +694,9 @@ ngx_mdvr_redis_connect(ngx_mdvr_redis_link_t *link)
 
     ngx_memzero(pc, sizeof(ngx_peer_connection_t));
 
-    pc->sockaddr = &ngx_mdvr_redis_addr.sockaddr;
-    pc->socklen = ngx_mdvr_redis_addrlen;
-    pc->name = &ngx_mdvr_redis_name;
+    pc->sockaddr = &ngx_mdvr_redis_place.addr.sockaddr;
+    pc->socklen = ngx_mdvr_redis_place.addrlen;
+    pc->name = &ngx_mdvr_redis_place.name;
     pc->get = ngx_mdvr_redis_get_peer;
     pc->log = ngx_cycle->log;
     pc->log_error = NGX_ERROR_INFO;
@@ -718,28 +742,28 @@ ngx_mdvr_redis_greet(ngx_mdvr_redis_link_t *link)
     link->state = redis_greeting;
     link->greetings = 0;
 
-    if (ngx_mdvr_redis_password.len) {
+    if (ngx_mdvr_redis_place.password.len) {
         n = 0;
         argv[n] = "AUTH";
         lens[n++] = 4;
 
-        if (ngx_mdvr_redis_user.len) {
-            argv[n] = (char *) ngx_mdvr_redis_user.data;
-            lens[n++] = ngx_mdvr_redis_user.len;
+        if (ngx_mdvr_redis_place.user.len) {
+            argv[n] = (char *) ngx_mdvr_redis_place.user.data;
+            lens[n++] = ngx_mdvr_redis_place.user.len;
         }
 
-        argv[n] = (char *) ngx_mdvr_redis_password.data;
-        lens[n++] = ngx_mdvr_redis_password.len;
+        argv[n] = (char *) ngx_mdvr_redis_place.password.data;
+        lens[n++] = ngx_mdvr_redis_place.password.len;
 
         (void) ngx_mdvr_redis_append(link, n, argv, lens);
         link->greetings++;
     }
 
-    if (ngx_mdvr_redis_db) {
+    if (ngx_mdvr_redis_place.db) {
         argv[0] = "SELECT";
         lens[0] = 6;
         argv[1] = (char *) db;
-        lens[1] = ngx_sprintf(db, "%i", ngx_mdvr_redis_db) - db;
+        lens[1] = ngx_sprintf(db, "%i", ngx_mdvr_redis_place.db) - db;
 
         (void) ngx_mdvr_redis_append(link, 2, argv, lens);
         link->greetings++;

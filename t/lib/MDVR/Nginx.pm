@@ -206,8 +206,8 @@ sub environment {
     if ($self->{asan}) {
         my @libs = map { my $l = `gcc -print-file-name=$_`; chomp $l; $l } qw(libasan.so libubsan.so);
         %env = (%env, LD_PRELOAD => "@libs",
-            ASAN_OPTIONS => "detect_leaks=0:log_path=$self->{dir}/asan:abort_on_error=1:handle_segv=1",
-            UBSAN_OPTIONS => "print_stacktrace=1:halt_on_error=1:log_path=$self->{dir}/ubsan");
+            ASAN_OPTIONS => "detect_leaks=0:log_path=$self->{dir}/state/asan:abort_on_error=1:handle_segv=1",
+            UBSAN_OPTIONS => "print_stacktrace=1:halt_on_error=1:log_path=$self->{dir}/state/ubsan");
     }
     $env{$_} = $ENV{$_} for grep { /^MDVR_TEST_/ } keys %ENV;
     return \%env;
@@ -353,7 +353,7 @@ sub stop {
         unlink "$self->{dir}/nginx.pid" if $signal eq 'KILL';
     }
     push @bad, MDVR::Test::alarms($self->log), MDVR::Test::alarms(MDVR::Test::slurp("$self->{dir}/stderr"));
-    for my $report (glob "$self->{dir}/{asan,ubsan}.*") {
+    for my $report (glob "$self->{dir}/state/{asan,ubsan}.*") {
         my $text = MDVR::Test::slurp($report);
         push @bad, "$report: " . join "\n", (split /\n/, $text)[0 .. 30] if $text =~ /\S/;
     }
