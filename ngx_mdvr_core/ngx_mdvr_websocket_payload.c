@@ -5,22 +5,15 @@
 #include "ngx_mdvr_core/ngx_mdvr_websocket_parts.h"
 
 
-ngx_mdvr_ws_payload_t *
-ngx_mdvr_ws_payload_frame(mdvr_ws_opcode_e opcode, const ngx_str_t *pieces,
-    ngx_uint_t n)
+/* `head` bytes of a frame's header before the pieces */
+
+static ngx_mdvr_ws_payload_t *
+ngx_mdvr_ws_payload_copy(const u_char *header, size_t head,
+    const ngx_str_t *pieces, ngx_uint_t n, size_t len)
 {
-    size_t                  len, head;
-    u_char                 *p, header[MDVR_WS_HEADER_MAX];
+    u_char                 *p;
     ngx_uint_t              i;
     ngx_mdvr_ws_payload_t  *payload;
-
-    len = 0;
-
-    for (i = 0; i < n; i++) {
-        len += pieces[i].len;
-    }
-
-    head = mdvr_ws_header(header, opcode, true, len, NULL);
 
     payload = ngx_alloc(sizeof(ngx_mdvr_ws_payload_t) + head + len,
                         ngx_cycle->log);
@@ -34,7 +27,7 @@ ngx_mdvr_ws_payload_frame(mdvr_ws_opcode_e opcode, const ngx_str_t *pieces,
     payload->bytes = (u_char *) (payload + 1);
     payload->len = head + len;
     payload->packed = NULL;
-    payload->text = (opcode == MDVR_WS_TEXT);
+    payload->text = 0;
     payload->tried = 0;
     payload->start = (uint8_t) head;
 
@@ -45,6 +38,51 @@ ngx_mdvr_ws_payload_frame(mdvr_ws_opcode_e opcode, const ngx_str_t *pieces,
     }
 
     return payload;
+}
+
+
+static size_t
+ngx_mdvr_ws_payload_len(const ngx_str_t *pieces, ngx_uint_t n)
+{
+    size_t      len;
+    ngx_uint_t  i;
+
+    len = 0;
+
+    for (i = 0; i < n; i++) {
+        len += pieces[i].len;
+    }
+
+    return len;
+}
+
+
+ngx_mdvr_ws_payload_t *
+ngx_mdvr_ws_payload_frame(mdvr_ws_opcode_e opcode, const ngx_str_t *pieces,
+    ngx_uint_t n)
+{
+    size_t                  len, head;
+    u_char                  header[MDVR_WS_HEADER_MAX];
+    ngx_mdvr_ws_payload_t  *payload;
+
+    len = ngx_mdvr_ws_payload_len(pieces, n);
+    head = mdvr_ws_header(header, opcode, true, len, NULL);
+
+    payload = ngx_mdvr_ws_payload_copy(header, head, pieces, n, len);
+
+    if (payload) {
+        payload->text = (opcode == MDVR_WS_TEXT);
+    }
+
+    return payload;
+}
+
+
+ngx_mdvr_ws_payload_t *
+ngx_mdvr_ws_payload_bare(const ngx_str_t *pieces, ngx_uint_t n)
+{
+    return ngx_mdvr_ws_payload_copy((u_char *) "", 0, pieces, n,
+                                    ngx_mdvr_ws_payload_len(pieces, n));
 }
 
 
