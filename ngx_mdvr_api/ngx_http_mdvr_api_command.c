@@ -15,6 +15,7 @@
 
 
 #include "ngx_mdvr_api/ngx_http_mdvr_api_command.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_firmware.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_schemas.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
 #include "mdvr/domain/keys.h"
@@ -167,12 +168,33 @@ ngx_http_mdvr_api_snapshot(ngx_http_mdvr_api_ctx_t *ctx)
 
 
 static void
+ngx_http_mdvr_api_firmware_drop(void *data)
+{
+    json_decref(data);
+}
+
+
+static void
+ngx_http_mdvr_api_firmware_run(ngx_http_mdvr_api_ctx_t *ctx, void *data)
+{
+    json_t           *params = data;
+    const ngx_str_t   type = ngx_string("upgrade");
+
+    ngx_http_mdvr_api_command_run(ctx, ngx_http_mdvr_api_kind(&type), params,
+        ngx_http_mdvr_api_int(ctx, "timeout_s",
+                              ngx_http_mdvr_api_conf(ctx)->command_timeout
+                              / 1000),
+        ngx_http_mdvr_api_int(ctx, "hold_s", 0), NULL, NULL, NULL);
+}
+
+
+static void
 ngx_http_mdvr_api_firmware_found(ngx_http_mdvr_api_ctx_t *ctx,
     const ngx_mdvr_pg_rows_t *rows)
 {
-    json_t           *params;
-    ngx_str_t         text;
-    const ngx_str_t   type = ngx_string("upgrade");
+    json_t              *params;
+    ngx_str_t            text, id, key;
+    ngx_pool_cleanup_t  *cln;
 
     text = ngx_mdvr_pg_nrows(rows) ? ngx_mdvr_pg_value(rows, 0, 0)
                                    : (ngx_str_t) ngx_null_string;
@@ -184,13 +206,32 @@ ngx_http_mdvr_api_firmware_found(ngx_http_mdvr_api_ctx_t *ctx,
         return;
     }
 
-    ngx_http_mdvr_api_command_run(ctx, ngx_http_mdvr_api_kind(&type), params,
-        ngx_http_mdvr_api_int(ctx, "timeout_s",
-                              ngx_http_mdvr_api_conf(ctx)->command_timeout
-                              / 1000),
-        ngx_http_mdvr_api_int(ctx, "hold_s", 0), NULL, NULL, NULL);
+    cln = ngx_pool_cleanup_add(ctx->request->pool, 0);
 
-    json_decref(params);
+    if (cln == NULL) {
+        json_decref(params);
+        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                  "internal", NULL, 0);
+        return;
+    }
+
+    cln->handler = ngx_http_mdvr_api_firmware_drop;
+    cln->data = params;
+
+    if (ngx_http_mdvr_api_conf(ctx)->s3 == NULL) {
+        ngx_http_mdvr_api_firmware_run(ctx, params);
+        return;
+    }
+
+    id.data = (u_char *) json_string_value(json_object_get(params,
+                                                           "firmware_id"));
+    id.len = ngx_strlen(id.data);
+    key.data = (u_char *) json_string_value(json_object_get(params,
+                                                            "object_key"));
+    key.len = ngx_strlen(key.data);
+
+    ngx_http_mdvr_api_firmware_here(ctx, &id, &key, 0,
+                                    ngx_http_mdvr_api_firmware_run, params);
 }
 
 

@@ -8,6 +8,7 @@
 
 
 #include "ngx_mdvr_api/ngx_http_mdvr_api_command.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_firmware.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_schemas.h"
 
 #include <openssl/md5.h>
@@ -782,20 +783,40 @@ static const char *
 ngx_http_mdvr_api_c152(ngx_http_mdvr_api_job_t *job, json_t *params,
     mdvr_buf_t *body, const char **why)
 {
-    u_char       note[1024];
-    mdvr_push_t  push;
+    u_char                         note[1024], path[1024];
+    ngx_str_t                      id;
+    const char                    *file;
+    mdvr_push_t                    push;
+    ngx_http_mdvr_api_loc_conf_t  *conf = ngx_http_mdvr_api_conf(job->ctx);
 
     if (json_object_get(params, "name") == NULL) {
         *why = "does not exist";
         return "firmware_id";
     }
 
+    id.data = (u_char *) json_string_value(json_object_get(params,
+                                                           "firmware_id"));
+    id.len = ngx_strlen(id.data);
+
+    if (conf->s3) {
+        file = ngx_http_mdvr_api_firmware_path(job->pool, &id, ".bin");
+
+    } else {
+        *ngx_snprintf(path, sizeof(path) - 1, "%V/%s", &conf->objects,
+                      json_string_value(json_object_get(params,
+                                                        "object_key")))
+            = '\0';
+        file = (char *) path;
+    }
+
+    if (file == NULL) {
+        return SESSION_FAILED(why);
+    }
+
     *ngx_snprintf(note, sizeof(note) - 1,
-                  "\"direction\":\"push\",\"firmware_id\":\"%s\","
-                  "\"file\":\"%V/%s\",\"size\":%L,\"md5\":\"%s\"",
-                  json_string_value(json_object_get(params, "firmware_id")),
-                  &ngx_http_mdvr_api_conf(job->ctx)->objects,
-                  json_string_value(json_object_get(params, "object_key")),
+                  "\"direction\":\"push\",\"firmware_id\":\"%V\","
+                  "\"file\":\"%s\",\"size\":%L,\"md5\":\"%s\"",
+                  &id, file,
                   ngx_http_mdvr_api_param(params, "size_bytes", 0),
                   json_string_value(json_object_get(params, "md5")))
         = '\0';

@@ -7,10 +7,15 @@
  * row: what is in the list is complete.
  *
  *   <tenant>/firmware/<id>/<name>
+ *
+ * With objects in S3 it goes to the state folder and the node's worker brings it to
+ * S3 (ngx_http_mdvr_api_firmware.h).  A file without row is removed by the worker
+ * (worker/lifecycle.c).
  */
 
 
 #include "ngx_mdvr_api/ngx_http_mdvr_api_upload.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_firmware.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
 
 #include <openssl/evp.h>
@@ -34,15 +39,21 @@ typedef struct {
 static void ngx_http_mdvr_api_upload_body(ngx_http_request_t *r);
 static void ngx_http_mdvr_api_upload_thread(void *data, ngx_log_t *log);
 static void ngx_http_mdvr_api_upload_moved(ngx_event_t *ev);
+static void ngx_http_mdvr_api_upload_stored(ngx_http_mdvr_api_ctx_t *ctx,
+    void *data);
 
 
 void
 ngx_http_mdvr_api_firmware_post(ngx_http_mdvr_api_ctx_t *ctx)
 {
-    ngx_int_t             rc;
-    ngx_http_request_t   *r;
+    ngx_int_t                      rc;
+    ngx_http_request_t            *r;
+    ngx_mdvr_core_conf_t          *core;
+    ngx_http_mdvr_api_loc_conf_t  *conf;
 
     r = ctx->request;
+    conf = ngx_http_mdvr_api_conf(ctx);
+    core = ngx_mdvr_core_conf((ngx_cycle_t *) ngx_cycle);
 
     if (ngx_http_mdvr_api_arg(ctx, "name")->data == NULL
         || ngx_http_mdvr_api_arg(ctx, "version")->data == NULL)
@@ -60,7 +71,7 @@ ngx_http_mdvr_api_firmware_post(ngx_http_mdvr_api_ctx_t *ctx)
         return;
     }
 
-    if (ngx_http_mdvr_api_conf(ctx)->objects.len == 0) {
+    if (conf->s3 ? core->state_dir.len == 0 : conf->objects.len == 0) {
         ngx_http_mdvr_api_problem(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
                                   "unavailable",
                                   "no storage is configured here", 60);
@@ -141,9 +152,18 @@ ngx_http_mdvr_api_upload_body(ngx_http_request_t *r)
     p = ngx_sprintf(p, "/%V", name);
     u->key.len = p - u->key.data;
 
-    u->folder = ngx_http_mdvr_api_upload_path(r->pool, &conf->objects,
-                                              &folder);
-    u->to = ngx_http_mdvr_api_upload_path(r->pool, &conf->objects, &u->key);
+    if (conf->s3) {
+        ngx_str_null(&folder);
+        u->folder = ngx_http_mdvr_api_firmware_path(r->pool, &folder, "");
+        u->to = ngx_http_mdvr_api_firmware_path(r->pool, &u->id, ".new");
+
+    } else {
+        u->folder = ngx_http_mdvr_api_upload_path(r->pool, &conf->objects,
+                                                  &folder);
+        u->to = ngx_http_mdvr_api_upload_path(r->pool, &conf->objects,
+                                              &u->key);
+    }
+
     u->from = (char *) r->request_body->temp_file->file.name.data;
 
     if (u->folder == NULL || u->to == NULL) {
@@ -187,7 +207,7 @@ ngx_http_mdvr_api_upload_thread(void *data, ngx_log_t *log)
         }
     }
 
-    if (mkdir(u->folder, 0755) == -1) {
+    if (mkdir(u->folder, 0755) == -1 && errno != EEXIST) {
         u->err = ngx_errno;
         u->failed = "making its folder";
         return;
@@ -250,9 +270,6 @@ done:
 static void
 ngx_http_mdvr_api_upload_moved(ngx_event_t *ev)
 {
-    u_char                      *p;
-    ngx_str_t                    bind[5];
-    ngx_pool_t                  *pool;
     ngx_connection_t            *c;
     ngx_http_request_t          *r;
     ngx_http_mdvr_api_ctx_t     *ctx;
@@ -262,7 +279,6 @@ ngx_http_mdvr_api_upload_moved(ngx_event_t *ev)
     ctx = u->ctx;
     r = ctx->request;
     c = r->connection;
-    pool = r->pool;
 
     r->main->blocked--;
     r->aio = 0;
@@ -281,11 +297,34 @@ ngx_http_mdvr_api_upload_moved(ngx_event_t *ev)
         goto run;
     }
 
+    if (ngx_http_mdvr_api_conf(ctx)->s3) {
+        ngx_http_mdvr_api_firmware_here(ctx, &u->id, &u->key, 1,
+                                        ngx_http_mdvr_api_upload_stored, u);
+    } else {
+        ngx_http_mdvr_api_upload_stored(ctx, u);
+    }
+
+run:
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_mdvr_api_upload_stored(ngx_http_mdvr_api_ctx_t *ctx, void *data)
+{
+    u_char                      *p;
+    ngx_str_t                    bind[5];
+    ngx_pool_t                  *pool;
+    ngx_http_mdvr_api_upload_t  *u = data;
+
+    pool = ctx->request->pool;
+
     p = ngx_pnalloc(pool, NGX_INT64_LEN);
     if (p == NULL) {
         ngx_http_mdvr_api_problem(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
                                   "internal", NULL, 0);
-        goto run;
+        return;
     }
 
     bind[0] = u->id;
@@ -314,8 +353,4 @@ ngx_http_mdvr_api_upload_moved(ngx_event_t *ev)
                   " 'sha256', encode(f.sha256, 'hex'))")
         " from made f",
         API_WHO ",?name,?version,?device_type,@0,@1,@2,@3,@4", bind);
-
-run:
-
-    ngx_http_run_posted_requests(c);
 }

@@ -30,6 +30,8 @@ typedef struct {
 extern const wk_handler_t  wk_handlers[MDVR_JOB_KINDS];
 
 wk_verdict_e wk_ingest(wk_task_t *t);
+wk_verdict_e wk_firmware(wk_task_t *t);
+void wk_firmware_give_up(wk_task_t *t, const char *reason);
 wk_verdict_e wk_transcode(wk_task_t *t);
 wk_verdict_e wk_analyse(wk_task_t *t);
 void wk_analyse_give_up(wk_task_t *t, const char *reason);
@@ -55,6 +57,9 @@ bool wk_sha256(const char *path, char *hex, uint64_t *size_bytes);
 /* Puts documents of staged files back into the queue (worker/ingest.c). */
 void wk_ingest_sweep(const wk_conf_t *conf, wk_redis_t *redis,
     unsigned older_s);
+
+/* Removes copies of firmware that nobody used for long (worker/firmware.c). */
+void wk_firmware_sweep(const wk_conf_t *conf);
 
 /* One look at everything that is due (worker/schedule.c); for a child. */
 void wk_schedule(void *data, wk_result_t *res);

@@ -277,14 +277,43 @@ wk_life_unknown(wk_orphans_t *o)
 }
 
 
-/* "<tenant>/<yyyy>/<mm>/<dd>/<id>/<name>", older than the limit; nothing else
- * is ever taken for an orphan. */
+/*
+ * The folder that a key lies in, and whose it is; false: of nothing that could be
+ * an orphan.
+ */
+
+static bool
+wk_life_folder(const char *key, char tenant[37], char id[37], char *folder,
+    size_t size)
+{
+    unsigned  y, m, d;
+
+    if (sscanf(key, "%36[0-9a-f-]/firmware/%36[0-9a-f-]/", tenant, id) == 2) {
+        snprintf(folder, size, "%s/firmware/%s/", tenant, id);
+
+    } else if (sscanf(key, "%36[0-9a-f-]/%4u/%2u/%2u/%36[0-9a-f-]/", tenant,
+                      &y, &m, &d, id) == 5)
+    {
+        wk_media_key(folder, size, tenant, id, "");
+
+    } else {
+        return false;
+    }
+
+    return wk_is_uuid(tenant) && wk_is_uuid(id)
+           && strncmp(key, folder, strlen(folder)) == 0;
+}
+
+
+/*
+ * "<tenant>/<yyyy>/<mm>/<dd>/<id>/<name>" and "<tenant>/firmware/<id>/<name>",
+ * older than the limit; nothing else is ever taken for an orphan.
+ */
 
 static bool
 wk_life_look(void *data, const char *key, int64_t at)
 {
     char           tenant[37], id[37], folder[128];
-    unsigned       y, m, d;
     wk_orphans_t  *o = data;
 
     snprintf(o->after, sizeof(o->after), "%s", key);
@@ -293,18 +322,9 @@ wk_life_look(void *data, const char *key, int64_t at)
         return false;
     }
 
-    if (sscanf(key, "%36[0-9a-f-]/%4u/%2u/%2u/%36[0-9a-f-]/", tenant, &y, &m,
-               &d, id) != 5
-        || !wk_is_uuid(tenant) || !wk_is_uuid(id)
-        || at * 1000 > o->before_ms)
-    {
-        return true;
-    }
-
-    wk_media_key(folder, sizeof(folder), tenant, id, "");
-
-    if (wk_uuid_ms(id) > o->before_ms
-        || strncmp(key, folder, strlen(folder)) != 0)
+    if (at * 1000 > o->before_ms
+        || !wk_life_folder(key, tenant, id, folder, sizeof(folder))
+        || wk_uuid_ms(id) > o->before_ms)
     {
         return true;
     }

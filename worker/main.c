@@ -74,6 +74,7 @@ static volatile sig_atomic_t  wk_stop;
 
 const wk_handler_t  wk_handlers[MDVR_JOB_KINDS] = {
     [MDVR_JOB_NOTIFY] =    { wk_notify,    wk_notify_give_up },
+    [MDVR_JOB_FIRMWARE] =  { wk_firmware,  wk_firmware_give_up },
     [MDVR_JOB_INGEST] =    { wk_ingest,    wk_media_give_up },
     [MDVR_JOB_EVIDENCE] =  { wk_evidence,  wk_evidence_give_up },
     [MDVR_JOB_TRANSCODE] = { wk_transcode, wk_media_give_up },
@@ -452,6 +453,7 @@ wk_chores(wk_main_t *m)
 
     if (wk_due(&m->next_sweep, now, WK_SWEEP_MS)) {
         wk_ingest_sweep(m->conf, &m->redis, WK_SWEEP_MS / 1000);
+        wk_firmware_sweep(m->conf);
     }
 
     if (m->schedule.pid == 0 && wk_due(&m->next_tick, now, m->conf->tick_ms))

@@ -82,6 +82,7 @@ mdvr_job_write(mdvr_buf_t *b, mdvr_job_kind_e kind, const mdvr_job_t *job,
     mdvr_job_str(&j, "alarm_id", job->alarm_id);
     mdvr_job_str(&j, "download_id", job->download_id);
     mdvr_job_str(&j, "file", job->file);
+    mdvr_job_str(&j, "key", job->key);
 
     if (job->media_kind) {
         mdvr_json_cstr(&j, "media_kind", job->media_kind);

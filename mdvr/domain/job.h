@@ -21,6 +21,7 @@
  */
 #define MDVR_JOB_LIST(X)                                                  \
     X(NOTIFY,     "notify",     0, 400,   900)                            \
+    X(FIRMWARE,   "firmware",   1,   5,   900)                            \
     X(INGEST,     "ingest",     1,  20,   900)                            \
     X(EVIDENCE,   "evidence",   0,   3,   600)                            \
     X(TRANSCODE,  "transcode",  0,   5,  1800)                            \
@@ -61,9 +62,11 @@ typedef struct {
     mdvr_str_t   alarm_id;
     mdvr_str_t   download_id;
     mdvr_str_t   file;          /* ingest: absolute path of the staged file */
+    mdvr_str_t   key;           /* firmware: of the object */
     const char  *media_kind;    /* "mp4" or "jpeg" */
     const char  *source;        /* as mdvr.media.source: "alarm_file",
-                                   "snapshot", "download", "recording" */
+                                   "snapshot", "download", "recording";
+                                   firmware: "upload", or NULL: fetch it */
     mdvr_str_t   source_path;   /* path on the device */
     unsigned     channel;       /* from 1; 0 not known */
     int64_t      at_ms;         /* unix time of the first picture */

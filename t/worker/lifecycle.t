@@ -156,11 +156,15 @@ sub all_of_it {
     put("$tenant/$day$lost/hls/media.mp4", 'x');
     put("$foreign/$day$lost/video.mp4", 'x');
     put("$tenant/firmware/$lost/v1.bin", 'x');
+    my $known = $t->value("insert into mdvr.firmware (id, tenant_id, name, version, size_bytes, md5, sha256, object_key) values (?, ?, 'v2.bin', ?, 1,"
+        . " decode(repeat('00', 16), 'hex'), decode(repeat('00', 32), 'hex'), 'x') returning id", uuid(), $tenant, $kind);
+    put("$tenant/firmware/$known/v2.bin", 'x');
     put("$tenant/notes.txt", 'x');
     soon { again(); !keys_of("$tenant/$day$lost/") } 'objects that no item has are swept';
+    soon { again(); !keys_of("$tenant/firmware/$lost/") } 'firmware without a row, too';
     is scalar(keys_of("$foreign/")), 1, "$kind: not those of a tenant that is not known here";
-    is scalar(keys_of("$tenant/firmware/")) + scalar(keys_of("$tenant/notes")), 2, "$kind: nor what is no item";
-    is audit('storage.orphan', $lost), 1, "$kind: it is written down";
+    is scalar(keys_of("$tenant/firmware/$known/")) + scalar(keys_of("$tenant/notes")), 2, "$kind: nor what is known, or no item";
+    is audit('storage.orphan', $lost), 2, "$kind: it is written down";
     return;
 }
 sub get_object {

@@ -6,6 +6,7 @@ use v5.30;
 use lib 't/lib';
 use MDVR::Test;
 use MDVR::Files;
+use MDVR::Media;
 use MDVR::S3;
 use Digest::MD5 qw(md5_hex);
 use Digest::SHA qw(sha256_hex);
@@ -62,6 +63,13 @@ my $worker = $t->daemon('mdvr-worker', { %env, MDVR_S3_SECRET_KEY_FILE => "$dir/
 my $id = stage($raw);
 soon { $t->daemon_log($worker) =~ /SignatureDoesNotMatch/ } 'a request with the wrong secret is refused, and the job waits';
 is row($id), undef, 'nothing is shown';
+my $http = $t->admin;
+my $image = join '', map { pack 'N', $_ * 2654435761 % 4294967296 } 1 .. 50_000;
+my $upload_image = sub { $http->request('POST', "/api/v1/firmware?name=$_[0]&version=2.1", $image, 'content-type' => 'application/octet-stream') };
+my $said = $upload_image->('lost.img');
+is "$said->{status} $said->{json}{code}", '503 storage_away', 'firmware that cannot be stored is not taken';
+is $t->value('select count(*) from mdvr.firmware'), 0, '... and not in the list';
+is_deeply [ glob "$state/firmware/*" ], [], '... nor anywhere else';
 $t->daemon_stop($worker, 'TERM');
 $worker = $t->daemon('mdvr-worker', \%env);
 is status($id), 'ready', 'with the right one it is stored' or diag $t->daemon_log($worker);
@@ -72,7 +80,6 @@ like object($r->{playback_key})->{body}, qr/^....ftyp/s, 'the movie is an MP4';
 ok eventually(sub { !(() = glob "$dir/tmp/*") }, 60), 'nothing is left in the temporary directory, once it is analysed';
 
 # Presigned addresses.
-my $http = $t->admin;
 my $answer = $http->get("/media/$id/url");
 is $answer->{status}, 200, 'the API hands out an address';
 my $url = $answer->{json}{url};
@@ -86,6 +93,42 @@ is MDVR::S3::plain($url =~ s/video\.mp4/original.bin/r)->{status}, 403, 'nor for
 like MDVR::S3::plain($url =~ s/\?.*//r)->{status}, qr/^40[03]$/, 'nor without signature';
 $answer = $http->get("/media/$id");
 is substr(MDVR::S3::plain($answer->{json}{thumbnail_url})->{body}, 0, 2), "\xff\xd8", 'the thumbnail has an address, too';
+
+# Firmware: an object, and a copy on the node that sends it to devices.
+{
+    my $r = $upload_image->('app.img');
+    is $r->{status}, 201, 'firmware is stored' or diag explain $r;
+    my $row = $t->row('select * from mdvr.firmware where id = ?', $r->{json}{id});
+    is sha256_hex(object($row->{object_key})->{body}), sha256_hex($image), 'as an object';
+    my $bin = "$state/firmware/$row->{id}.bin";
+    is MDVR::Test::slurp($bin), $image, 'its copy is here';
+    is $upload_image->('app.img')->{json}{code}, 'version_taken', 'a version that is there is refused';
+    unlink $bin;                                        # as on another node
+    my $vehicle = $t->device('00007')->register;
+    my $p = $http->begin('POST', "/api/v1/devices/$dev/upgrade", { firmware_id => $row->{id} });
+    my $c = $vehicle->expect('C152', 20);
+    ok -s $bin, 'an upgrade fetches it';
+    is $p->end->{status}, 202, 'and begins';
+    my $m = MDVR::Media->new(port => $node->{media_port}, serial => '00007', session => $c->{body}[0]);
+    is $m->register('V106', 'app.img', 0, ''), 1, 'the device comes for it';
+    my $got = '';
+    while (my $b = $m->read_message(Time::HiRes::time() + 10)) {
+        next if $b->{type} != 0x6102;
+        last if length $b->{payload} == 8;
+        $got .= substr $b->{payload}, 8;
+    }
+    is sha256_hex($got), sha256_hex($image), 'and gets it';
+    $m->send(0x6501, pack 'vv', 1, 0);
+    $m->expect(0x6105, 5);
+    $m->close;
+    $vehicle->answer($c, 4, '', '');
+    $vehicle->close;
+    utime time - 8 * 86400, time - 8 * 86400, $bin;
+    $t->daemon_stop($worker, 'TERM');
+    $worker = $t->daemon('mdvr-worker', \%env);
+    soon { !-e $bin } 'a copy that nobody used for a week goes';
+    is object($row->{object_key})->{status}, 200, 'the object stays';
+}
 
 # Parts, and an upload that somebody began.
 my $big = $raw . join '', map { pack 'N', $_ * 2654435761 % 4294967296 } 1 .. 3_000_000;
