@@ -123,6 +123,11 @@ $t->sql("update mdvr.node set heartbeat_at = now() - interval '1 min'");
 is scalar($stream->rows("select * from mdvr.nodes_expire('30 s')")), 1, 'one that is silent loses them';
 $stream->run("select mdvr.node_heartbeat('n1', ?)", '01a00000-0000-7000-8000-000000000002');
 is $t->value("select heartbeat_at > now() - interval '5 s' from mdvr.node"), 't', 'a heartbeat is noted';
+$reg->($stream, $dev, 30);
+$stream->run("select mdvr.node_upgraded('n1', ?)", '01a00000-0000-7000-8000-000000000003');
+$t->sql("update mdvr.node set heartbeat_at = now() - interval '1 min'");
+$stream->run("select mdvr.node_heartbeat('n1', ?)", '01a00000-0000-7000-8000-000000000002');
+is scalar($stream->rows("select * from mdvr.nodes_expire('30 s')")), 0, 'an upgrade that is taken back: the nginx before it keeps its devices';
 
 # Serials that nobody owns.
 $stream->run("select mdvr.knock(?, '10.0.0.9')", $_) for qw(X1 X1 X2);
