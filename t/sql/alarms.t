@@ -140,7 +140,7 @@ like $stream->error(sprintf $call, '00000000-0000-7000-8000-000000000000', 'H2')
 sub file {
     my (%f) = (from => -3, seconds => 10, path => '/a', size => 4096, device => $dev, @_);
     return $stream->row(q{select alarm_id, is_new, download_id from mdvr.store_alarm_file(?, ?, now(), now(), 'mp4', ?, ?,
-        now() + make_interval(secs => ?::float8), ?, 1, '{}')}, @f{qw(device uid path size from seconds)});
+        now() + make_interval(secs => ?::float8), ?, 1, jsonb_build_object('path', ?::text))}, @f{qw(device uid path size from seconds path)});
 }
 $t->sql('delete from mdvr.alarm_message');
 $t->sql('delete from mdvr.download');
@@ -162,5 +162,14 @@ $t->sql("update mdvr.alarm set severity = 'critical'");
 isnt +(file(uid => 'K2', path => '/f'))[2], undef, 'a critical alarm is';
 $t->sql("update mdvr.tenant set alarm_download = 'never'");
 is +(file(uid => 'K3', path => '/g'))[2], undef, 'never means never';
+
+# An alarm that comes after its file takes the announcement of that file: "_" is no pattern.
+$t->sql("update mdvr.tenant set alarm_download = 'always'");
+is +(file(uid => 'L1', path => '/late_1', from => -900))[0], undef, 'a file comes before its alarm';
+is +(file(uid => 'L2', path => '/lateX1', from => -1800))[0], undef, 'and another of nearly the same name, of another time';
+my ($behind) = store(uid => 'I3', keyword => 'V211', sub_key => '', at => -15);
+is $t->value("select alarm_id from mdvr.download where path = '/late_1'"), $behind->[0], 'the alarm takes its file';
+is $t->value("select alarm_id from mdvr.alarm_message where uid = 'L1'"), $behind->[0], 'and its announcement';
+is $t->value("select alarm_id from mdvr.alarm_message where uid = 'L2'"), undef, 'and not that of the other';
 
 $t->done;
