@@ -29,7 +29,8 @@
 
 #define OTLP_BATCH      512
 #define OTLP_DELAY_MS   1000
-#define OTLP_HELD       (16 << 20)      /* bytes that may wait */
+#define OTLP_HELD       (4 << 20)       /* bytes of a service that may wait:
+                                           collectors refuse larger requests */
 #define OTLP_DATAGRAM   (MDVR_SPAN_MAX + 64)
 #define OTLP_RETRY_MS   1000            /* first pause, doubling */
 #define OTLP_RETRY_MAX  30000
