@@ -10,18 +10,12 @@
 
 
 #include "ngx_mdvr_api/ngx_http_mdvr_api_password.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_argon.h"
 
-#include <argon2.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <openssl/crypto.h>
 
-
-#define NGX_HTTP_MDVR_API_ARGON_MEMORY  19456       /* KiB */
-#define NGX_HTTP_MDVR_API_ARGON_TIME    3
-#define NGX_HTTP_MDVR_API_ARGON_LANES   1
-#define NGX_HTTP_MDVR_API_ARGON_SALT    16
-#define NGX_HTTP_MDVR_API_ARGON_HASH    32
 
 #define NGX_HTTP_MDVR_API_PASSWORD_MIN  8
 #define NGX_HTTP_MDVR_API_PASSWORD_MAX  128
@@ -43,7 +37,7 @@ typedef struct {
     size_t                          len;
     u_char                          salt[NGX_HTTP_MDVR_API_ARGON_SALT];
     char                            password[NGX_HTTP_MDVR_API_PASSWORD_MAX];
-    char                            hash[512];
+    char                            hash[NGX_HTTP_MDVR_API_ARGON_ENCODED];
 } ngx_http_mdvr_api_password_t;
 
 
@@ -142,17 +136,11 @@ ngx_http_mdvr_api_password_thread(void *data, ngx_log_t *log)
     ngx_http_mdvr_api_password_t  *p = data;
 
     if (p->make) {
-        p->ok = argon2id_hash_encoded(NGX_HTTP_MDVR_API_ARGON_TIME,
-                                      NGX_HTTP_MDVR_API_ARGON_MEMORY,
-                                      NGX_HTTP_MDVR_API_ARGON_LANES,
-                                      p->password, p->len,
-                                      p->salt, sizeof(p->salt),
-                                      NGX_HTTP_MDVR_API_ARGON_HASH,
-                                      p->hash, sizeof(p->hash))
-                == ARGON2_OK;
+        p->ok = ngx_http_mdvr_api_argon_make(p->password, p->len, p->salt,
+                                             p->hash);
 
     } else {
-        p->ok = argon2id_verify(p->hash, p->password, p->len) == ARGON2_OK;
+        p->ok = ngx_http_mdvr_api_argon_verify(p->hash, p->password, p->len);
     }
 
     OPENSSL_cleanse(p->password, sizeof(p->password));

@@ -13,6 +13,8 @@ my $r;
 
 sub login { my ($u, %more) = @_; return $http->clone->post('/auth/login', { email => $u->{email}, password => $u->{password}, %more }) }
 sub with { return $http->clone->token($_[0]) }
+sub memory { return map { $_ => slurp("/proc/$_/smaps_rollup") =~ /^Anonymous:\s+(\d+)/m } $n->workers }
+my %at_first = memory();
 
 # ----------------------------------------------------------------------- sign-in
 
@@ -48,6 +50,10 @@ for my $email ($user->{email}, 'nobody@example.test') {
 my ($a, $b) = values %took;
 cmp_ok abs($a - $b), '<', 0.5 * ($a > $b ? $a : $b), '... and in the same time' or diag "$a $b";
 $t->sql("delete from mdvr.login_failure");
+
+my %now = memory();
+my ($most) = sort { $b <=> $a } map { $now{$_} - $at_first{$_} } keys %now;
+cmp_ok $most, '<', 10240, '... in memory that is given back';
 
 # ----------------------------------------------------------------------- lockout
 
