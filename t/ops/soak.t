@@ -1,6 +1,7 @@
 # A day in little: a fleet that reports, raises alarms with films and is
-# watched, people who ask the API and listen.  Memory and descriptors of every
-# process stay flat, and everything that was sent is stored.
+# watched, people who sign in, ask the API and listen, and some who stopped
+# listening.  Memory and descriptors of every process stay flat, and everything
+# that was sent is stored.
 # SOAK_S seconds: 180 here, 1800 in t/long/soak.t and `make soak`.
 
 use v5.30;
@@ -73,34 +74,62 @@ sub processes {
     return \%found;
 }
 
+# What a process that grew consists of: KiB of its heap, of the arenas of its
+# threads, of other mappings.
+sub parts {
+    my ($pid) = $_[0] =~ / (\d+)/;
+    my (%kib, $in);
+    for (split /\n/, slurp("/proc/$pid/smaps")) {
+        if (/^([0-9a-f]+)-\S+ \S+ \S+ \S+ \S+\s*(.*)/) { $in = $2 ? $2 =~ /^\[heap/ ? 'heap' : 'file' : hex($1) % (1 << 26) ? 'mapped' : 'arena' }
+        elsif (/^Anonymous:\s+(\d+)/) { $kib{$in} += $1 }
+    }
+    return join ', ', map { "$_ $kib{$_}" } sort keys %kib;
+}
+
 # ---------------------------------------------------------------------- the day
 
-my (%series, %asked, @viewers);
+my (%series, %asked, @viewers, @asleep);
 my $samples = 0;
 my $ws;
 
 # A client that is told to slow down does.
 sub patiently { my ($ask, @args) = @_; return eventually(sub { my $r = $ask->(@args); $r->{status} != 429 && $r }, 10) }
 
+sub watch {
+    my ($id) = @_;
+    my $r = patiently(sub { $http->post("/devices/$id/video/start", { channel => 1, stream => 'sub' }) });
+    $asked{ $r->{status} }++;
+    return $r->{status} == 200 ? $r->{json}{urls} : undef;
+}
+
+sub listen_to_events {
+    my $ws = MDVR::WebSocket->new(port => $env{MDVR_WS_PORT}, path => '/ws', token => $http->{token});
+    $ws->send({ type => 'subscribe', topics => [qw(telemetry alarm device media command)] });
+    return $ws;
+}
+
 sub people {
     my ($round) = @_;
-    sign_in() if $round % 120 == 119;
+    sign_in() if $round % 20 == 19;
+    if ($round % 45 == 0) {             # a viewer and a listener that read nothing
+        my $urls = watch($ids[$watched]);
+        $_->drop for splice @asleep;
+        push @asleep, MDVR::WebSocket->new(port => $env{MDVR_HTTP_PORT}, path => $urls->{ws}) if $urls;
+        push @asleep, listen_to_events();
+    }
     $asked{ patiently(sub { $http->get($_[0]) }, $_)->{status} }++ for '/devices?limit=50', "/devices/$ids[ rand @ids ]", "/devices/$ids[ rand @ids ]/telemetry?limit=100",
         '/alarms?limit=20', "/devices/$ids[ rand @ids ]/status", '/media?limit=20';
     for my $n (1 .. $watched) {         # somebody comes and goes every few rounds
         my $id = $ids[ $n - 1 ];
         next if ($round + $n) % 5;
         $viewers[$n]->close if $viewers[$n];
-        my $r = patiently(sub { $http->post("/devices/$id/video/start", { channel => 1, stream => 'sub' }) });
-        $asked{ $r->{status} }++;
-        next unless $r->{status} == 200;
-        $http->request('GET', $r->{json}{urls}{hls}) if $n % 2;
-        $viewers[$n] = eval { MDVR::WebSocket->new(port => $env{MDVR_HTTP_PORT}, path => $r->{json}{urls}{ws}) };
+        my $urls = watch($id) or next;
+        $http->request('GET', $urls->{hls}) if $n % 2;
+        $viewers[$n] = eval { MDVR::WebSocket->new(port => $env{MDVR_HTTP_PORT}, path => $urls->{ws}) };
     }
     if (!$ws || $round % 20 == 0) {
         $ws->close if $ws;
-        $ws = MDVR::WebSocket->new(port => $env{MDVR_WS_PORT}, path => '/ws', token => $http->{token});
-        $ws->send({ type => 'subscribe', topics => [qw(telemetry alarm device media command)] });
+        $ws = listen_to_events();
     }
 }
 
@@ -126,6 +155,7 @@ while (time - $t0 < $seconds) {
     }
 }
 $_->close for grep { $_ } $ws, @viewers;
+$_->drop for @asleep;
 kill TERM => $sim;
 waitpid $sim, 0;
 undef $sim;
@@ -143,7 +173,7 @@ for my $p (sort keys %whole) {
     my $q = int(@s / 4);
     my ($early, $late) = map { my $w = $_; [ map { my $k = $_; middle(map { $_->[$k] } @s[@$w]) } 0, 1 ] } [ $q .. 2 * $q - 1 ], [ 3 * $q .. $#s ];
     cmp_ok $late->[0], '<=', $early->[0] * 1.1 + 2048, "$p: memory is flat: $early->[0] KiB early, $late->[0] KiB late"
-        or diag join ' ', map { $_->[0] } @s;
+        or diag join(' ', map { $_->[0] } @s), "\n", parts($p);
     cmp_ok $late->[1], '<=', $early->[1] * 1.2 + 20, "$p: descriptors, too: $early->[1] and $late->[1]";
 }
 my $c = json_of(slurp($stats));
