@@ -49,8 +49,8 @@ static void ngx_http_mdvr_api_login_found(ngx_http_mdvr_api_ctx_t *ctx,
     const ngx_mdvr_pg_rows_t *rows);
 static void ngx_http_mdvr_api_login_checked(ngx_http_mdvr_api_ctx_t *ctx,
     ngx_uint_t ok, ngx_str_t *hash);
-static void ngx_http_mdvr_api_login_otp_once(void *data,
-    const redisReply *reply, mdvr_rc_t rc);
+static void ngx_http_mdvr_api_login_otp_spent(ngx_http_mdvr_api_ctx_t *ctx,
+    ngx_uint_t fresh);
 static void ngx_http_mdvr_api_login_session(ngx_http_mdvr_api_ctx_t *ctx);
 static void ngx_http_mdvr_api_login_fail(ngx_http_mdvr_api_ctx_t *ctx);
 static void ngx_http_mdvr_api_login_failed(ngx_http_mdvr_api_ctx_t *ctx,
@@ -310,13 +310,8 @@ static void
 ngx_http_mdvr_api_login_checked(ngx_http_mdvr_api_ctx_t *ctx, ngx_uint_t ok,
     ngx_str_t *hash)
 {
-    u_char                     *key;
-    size_t                      lens[6];
     uint64_t                    step;
     ngx_str_t                   otp;
-    ngx_uint_t                  i;
-    const char                 *argv[6];
-    mdvr_buf_t                  b;
     ngx_http_mdvr_api_login_t  *login = ctx->data;
 
     if (!ok || login->user.len == 0 || !login->usable) {
@@ -344,58 +339,21 @@ ngx_http_mdvr_api_login_checked(ngx_http_mdvr_api_ctx_t *ctx, ngx_uint_t ok,
         return;
     }
 
-    /* a code is good once, on all nodes */
-
-    key = ngx_pnalloc(ctx->request->pool, 128);
-
-    if (key == NULL || !ngx_mdvr_redis_up()) {
-        ngx_http_mdvr_api_login_session(ctx);
-        return;
-    }
-
-    b = mdvr_buf(key, 128);
-    mdvr_key_rate(&b, mdvr_cstr("otp"),
-                  mdvr_str(login->user.data, login->user.len));
-    mdvr_buf_chr(&b, ':');
-    mdvr_buf_u64(&b, step);
-
-    argv[0] = "SET";
-    argv[1] = (char *) key;
-    argv[2] = "1";
-    argv[3] = "NX";
-    argv[4] = "EX";
-    argv[5] = "120";
-
-    for (i = 0; i < 6; i++) {
-        lens[i] = i == 1 ? b.len : ngx_strlen(argv[i]);
-    }
-
-    if (ngx_mdvr_redis_command(ctx->request->pool, 1000, 6, argv, lens,
-                               ngx_http_mdvr_api_login_otp_once, ctx)
-        != NGX_OK)
-    {
-        ngx_http_mdvr_api_login_session(ctx);
-    }
+    ngx_http_mdvr_api_totp_spend(ctx, &login->user, step,
+                                 ngx_http_mdvr_api_login_otp_spent);
 }
 
 
 static void
-ngx_http_mdvr_api_login_otp_once(void *data, const redisReply *reply,
-    mdvr_rc_t rc)
+ngx_http_mdvr_api_login_otp_spent(ngx_http_mdvr_api_ctx_t *ctx,
+    ngx_uint_t fresh)
 {
-    ngx_connection_t         *c;
-    ngx_http_mdvr_api_ctx_t  *ctx = data;
-
-    c = ctx->request->connection;
-
-    if (rc == MDVR_OK && reply->type == REDIS_REPLY_NIL) {
-        ngx_http_mdvr_api_login_fail(ctx);
+    if (fresh) {
+        ngx_http_mdvr_api_login_session(ctx);
 
     } else {
-        ngx_http_mdvr_api_login_session(ctx);
+        ngx_http_mdvr_api_login_fail(ctx);
     }
-
-    ngx_http_run_posted_requests(c);
 }
 
 

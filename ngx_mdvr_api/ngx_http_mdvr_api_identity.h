@@ -36,5 +36,15 @@ json_t *ngx_http_mdvr_api_text(const ngx_str_t *s);
 #define NGX_HTTP_MDVR_API_TOTP_NAME  (sizeof("totp/") + NGX_MDVR_UUID_LEN)
 char *ngx_http_mdvr_api_totp_name(char *name, const ngx_str_t *user);
 
+/*
+ * A code is good once, on all nodes, whatever it was for: done() hears whether
+ * the code of this step (RFC 6238) was fresh.  Without Redis every code is.
+ */
+typedef void (*ngx_http_mdvr_api_totp_spent_pt)(ngx_http_mdvr_api_ctx_t *ctx,
+    ngx_uint_t fresh);
+void ngx_http_mdvr_api_totp_spend(ngx_http_mdvr_api_ctx_t *ctx,
+    const ngx_str_t *user, uint64_t step,
+    ngx_http_mdvr_api_totp_spent_pt done);
+
 
 #endif /* _NGX_HTTP_MDVR_API_IDENTITY_H_INCLUDED_ */

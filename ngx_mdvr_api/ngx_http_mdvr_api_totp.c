@@ -8,8 +8,24 @@
 #include "ngx_mdvr_api/ngx_http_mdvr_api_identity.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_password.h"
 #include "ngx_mdvr_core/ngx_mdvr_seal.h"
+#include "mdvr/domain/keys.h"
 
 #include <openssl/rand.h>
+
+
+/* bytes of the address that the phone shows beside the code */
+#define NGX_HTTP_MDVR_API_TOTP_LABEL  254
+
+
+typedef struct {
+    ngx_http_mdvr_api_ctx_t          *ctx;
+    ngx_http_mdvr_api_totp_spent_pt   done;
+    char                              key[128];
+} ngx_http_mdvr_api_totp_spend_t;
+
+
+static void ngx_http_mdvr_api_totp_enable(ngx_http_mdvr_api_ctx_t *ctx,
+    ngx_uint_t fresh);
 
 
 char *
@@ -25,6 +41,67 @@ ngx_http_mdvr_api_totp_name(char *name, const ngx_str_t *user)
 }
 
 
+static void
+ngx_http_mdvr_api_totp_spent(void *data, const redisReply *reply, mdvr_rc_t rc)
+{
+    ngx_connection_t                *c;
+    ngx_http_mdvr_api_totp_spend_t  *spend = data;
+
+    c = spend->ctx->request->connection;
+
+    spend->done(spend->ctx,
+                rc != MDVR_OK || reply->type != REDIS_REPLY_NIL);
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+void
+ngx_http_mdvr_api_totp_spend(ngx_http_mdvr_api_ctx_t *ctx,
+    const ngx_str_t *user, uint64_t step, ngx_http_mdvr_api_totp_spent_pt done)
+{
+    size_t                           lens[6];
+    ngx_uint_t                       i;
+    mdvr_buf_t                       b;
+    const char                      *argv[6];
+    ngx_http_mdvr_api_totp_spend_t  *spend;
+
+    spend = ngx_palloc(ctx->request->pool,
+                       sizeof(ngx_http_mdvr_api_totp_spend_t));
+
+    if (spend == NULL || !ngx_mdvr_redis_up()) {
+        done(ctx, 1);
+        return;
+    }
+
+    spend->ctx = ctx;
+    spend->done = done;
+
+    b = mdvr_buf(spend->key, sizeof(spend->key));
+    mdvr_key_rate(&b, mdvr_cstr("otp"), mdvr_str(user->data, user->len));
+    mdvr_buf_chr(&b, ':');
+    mdvr_buf_u64(&b, step);
+
+    argv[0] = "SET";
+    argv[1] = spend->key;
+    argv[2] = "1";
+    argv[3] = "NX";
+    argv[4] = "EX";
+    argv[5] = "120";
+
+    for (i = 0; i < 6; i++) {
+        lens[i] = i == 1 ? b.len : ngx_strlen(argv[i]);
+    }
+
+    if (ngx_mdvr_redis_command(ctx->request->pool, 1000, 6, argv, lens,
+                               ngx_http_mdvr_api_totp_spent, spend)
+        != NGX_OK)
+    {
+        done(ctx, 1);
+    }
+}
+
+
 /* prepares a secret; it counts when PUT has proved that the phone has it */
 
 static void
@@ -33,8 +110,9 @@ ngx_http_mdvr_api_totp_prepared(ngx_http_mdvr_api_ctx_t *ctx,
 {
     static const char  digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-    char        text[33], uri[400];
+    char        text[33], uri[1024];
     u_char     *secret = ctx->data;
+    u_char      label[3 * NGX_HTTP_MDVR_API_TOTP_LABEL + 1];
     ngx_str_t   email;
     ngx_uint_t  i, bit, v;
 
@@ -54,10 +132,13 @@ ngx_http_mdvr_api_totp_prepared(ngx_http_mdvr_api_ctx_t *ctx,
     text[32] = '\0';
 
     email = ngx_mdvr_pg_value(rows, 0, 0);
+    email.len = ngx_min(email.len, NGX_HTTP_MDVR_API_TOTP_LABEL);
+
+    *(u_char *) ngx_escape_uri(label, email.data, email.len,
+                               NGX_ESCAPE_URI_COMPONENT) = '\0';
 
     snprintf(uri, sizeof(uri),
-             "otpauth://totp/MDVR:%.200s?secret=%s&issuer=MDVR", email.data,
-             text);
+             "otpauth://totp/MDVR:%s?secret=%s&issuer=MDVR", label, text);
 
     ngx_http_mdvr_api_json(ctx, NGX_HTTP_OK,
                            json_pack("{s:s, s:s}", "secret", text,
@@ -106,6 +187,7 @@ ngx_http_mdvr_api_totp_found(ngx_http_mdvr_api_ctx_t *ctx,
     char        name[NGX_HTTP_MDVR_API_TOTP_NAME];
     size_t      n;
     u_char      secret[MDVR_SEAL_MAX];
+    uint64_t    step;
     ngx_str_t   hex, otp, person;
 
     hex = ngx_mdvr_pg_nrows(rows) ? ngx_mdvr_pg_value(rows, 0, 0)
@@ -118,7 +200,22 @@ ngx_http_mdvr_api_totp_found(ngx_http_mdvr_api_ctx_t *ctx,
 
     otp = ngx_http_mdvr_api_str(ctx, "otp");
 
-    if (n == 0 || !ngx_http_mdvr_api_otp(secret, n, &otp, ngx_time())) {
+    step = n ? ngx_http_mdvr_api_otp(secret, n, &otp, ngx_time()) : 0;
+
+    if (step == 0) {
+        ngx_http_mdvr_api_totp_enable(ctx, 0);
+        return;
+    }
+
+    ngx_http_mdvr_api_totp_spend(ctx, &person, step,
+                                 ngx_http_mdvr_api_totp_enable);
+}
+
+
+static void
+ngx_http_mdvr_api_totp_enable(ngx_http_mdvr_api_ctx_t *ctx, ngx_uint_t fresh)
+{
+    if (!fresh) {
         ngx_http_mdvr_api_invalid_field(ctx, "wrong_code", "otp",
                                         "is not the current code");
         return;

@@ -170,9 +170,11 @@ sub otp {
 }
 is login($user)->{status}, 200, 'prepared is not enabled';
 is $api->put('/auth/totp', { otp => '000000' })->{status}, 422, 'a wrong code does not enable it';
-is $api->put('/auth/totp', { otp => otp($totp->{secret}) })->{status}, 204, 'the right one does';
+my $first = otp($totp->{secret});
+is $api->put('/auth/totp', { otp => $first })->{status}, 204, 'the right one does';
 $r = login($user);
 is "$r->{status} $r->{json}{code}", '401 otp_required', 'now a code is required';
+is login($user, otp => $first)->{status}, 401, 'the code that enabled it is spent';
 is login($user, otp => '123456')->{status}, 401, 'a wrong one is refused';
 my $code = otp($totp->{secret}, 1);
 is login($user, otp => $code)->{status}, 200, 'the right one signs in';
