@@ -60,7 +60,7 @@
     M(COUNTER, media_gaps_total, "Discontinuities in live streams")           \
     M(COUNTER, media_no_key_total, "Frames dropped before a key frame")       \
     M(COUNTER, viewer_skips_total, "Times a viewer skipped to a key frame")   \
-    M(GAUGE,   ws_sockets, "Open push sockets")                               \
+    M(GAUGE,   ws_sockets, "Open push sockets and event streams")             \
     M(COUNTER, ws_messages_total, "Messages queued to push sockets")          \
     M(COUNTER, ws_bytes_total, "Bytes written to push sockets")               \
     M(COUNTER, ws_dropped_total, "Telemetry messages dropped, slow client")   \

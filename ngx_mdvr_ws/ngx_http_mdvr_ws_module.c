@@ -241,7 +241,20 @@ ngx_http_mdvr_ws_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    ngx_mdvr_push_server(ngx_mdvr_stream_open);
+
     return ngx_mdvr_client_init();
+}
+
+
+const ngx_mdvr_push_conf_t *
+ngx_mdvr_push_conf(ngx_http_request_t *r)
+{
+    ngx_http_mdvr_ws_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_mdvr_ws_module);
+
+    return &conf->push;
 }
 
 

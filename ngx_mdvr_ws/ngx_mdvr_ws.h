@@ -7,7 +7,9 @@
  *            PostgreSQL what did not arrive, so that clients see each once
  *   visible  one per restricted user and worker: the devices it may see,
  *            read again every few seconds
- *   client   one per socket: authenticated, subscribed, replaying or live
+ *   client   one per socket or event stream: authenticated, subscribed,
+ *            replaying or live
+ *   sse      what an event stream is instead of a WebSocket
  */
 
 #ifndef NGX_MDVR_WS_H
@@ -17,7 +19,9 @@
 #include "ngx_mdvr_core/ngx_mdvr_auth.h"
 #include "ngx_mdvr_core/ngx_mdvr_http.h"
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
+#include "ngx_mdvr_core/ngx_mdvr_push.h"
 #include "ngx_mdvr_core/ngx_mdvr_websocket.h"
+#include "ngx_mdvr_core/ngx_mdvr_websocket_queue.h"
 
 
 typedef enum {
@@ -33,6 +37,10 @@ extern const ngx_str_t  ngx_mdvr_topic_names[NGX_MDVR_TOPICS];
 extern const uint32_t   ngx_mdvr_topic_scopes[NGX_MDVR_TOPICS];
 
 
+#define NGX_MDVR_CLIENT_TOKENS   100     /* messages at once */
+#define NGX_MDVR_CLIENT_DEVICES  10000   /* of a filter */
+
+
 typedef struct {
     ngx_mdvr_ws_conf_t        ws;
     ngx_msec_t                auth_timeout;
@@ -45,6 +53,7 @@ typedef struct {
 typedef struct ngx_mdvr_hub_s      ngx_mdvr_hub_t;
 typedef struct ngx_mdvr_visible_s  ngx_mdvr_visible_t;
 typedef struct ngx_mdvr_client_s   ngx_mdvr_client_t;
+typedef struct ngx_mdvr_sse_s      ngx_mdvr_sse_t;
 
 
 /* one message on its way to the clients of a hub */
@@ -55,6 +64,7 @@ typedef struct {
     ngx_mdvr_uuid_t           device;
     ngx_str_t                 text;
     ngx_mdvr_ws_payload_t    *payload;       /* made for the first taker */
+    ngx_mdvr_ws_payload_t    *event;         /* the same for event streams */
     uint64_t                  number;        /* of this worker's messages */
 } ngx_mdvr_push_t;
 
@@ -88,7 +98,8 @@ struct ngx_mdvr_client_s {
     /* what a delivery looks at, in one cache line */
 
     ngx_queue_t               queue;         /* of the hub */
-    ngx_mdvr_ws_t            *ws;
+    ngx_mdvr_ws_t            *ws;            /* this */
+    ngx_mdvr_sse_t           *sse;           /* or that */
     ngx_mdvr_visible_t       *visible;       /* NULL: sees the whole tenant */
     int64_t                   seq;           /* newest event it has */
     uint32_t                  topics;        /* bits of ngx_mdvr_topic_e */
@@ -144,6 +155,9 @@ struct ngx_mdvr_client_s {
 };
 
 
+extern ngx_queue_t  ngx_mdvr_clients;        /* of this worker */
+
+
 /* -- client -------------------------------------------------------------- */
 
 ngx_int_t ngx_mdvr_client_init(void);
@@ -153,24 +167,110 @@ ngx_int_t ngx_mdvr_client_open(ngx_http_request_t *r,
     const ngx_mdvr_push_conf_t *conf, const ngx_mdvr_principal_t *principal,
     const ngx_mdvr_uuid_t *tenant, const ngx_str_t *key);
 
+/* The same in steps: one that has no transport yet, and is among the others. */
+ngx_mdvr_client_t *ngx_mdvr_client_new(ngx_connection_t *c,
+    const ngx_mdvr_push_conf_t *conf, const ngx_str_t *key);
+void ngx_mdvr_client_enter(ngx_mdvr_client_t *client);
+
+/* NGX_ERROR: it is being closed, the user has too many. */
+ngx_int_t ngx_mdvr_client_identify(ngx_mdvr_client_t *client,
+    const ngx_mdvr_principal_t *principal, const ngx_mdvr_uuid_t *tenant);
+
 /* A message of its tenant. */
 void ngx_mdvr_client_deliver(ngx_mdvr_client_t *client,
     ngx_mdvr_push_t *push);
 
-/* Its hub or its visible devices became ready. */
-void ngx_mdvr_client_ready(ngx_mdvr_client_t *client);
-
-/* Sends a text that only this client gets; the same results as
- * ngx_mdvr_ws_send(), NGX_BUSY has closed the socket. */
+/*
+ * Sends a text that only this client gets; the same results as
+ * ngx_mdvr_ws_send(), NGX_BUSY has closed the socket.
+ */
 ngx_int_t ngx_mdvr_client_say(ngx_mdvr_client_t *client, const char *fmt, ...);
 ngx_int_t ngx_mdvr_client_send(ngx_mdvr_client_t *client,
     const ngx_str_t *text, ngx_uint_t flags);
+ngx_int_t ngx_mdvr_client_payload(ngx_mdvr_client_t *client,
+    ngx_mdvr_ws_payload_t *payload, ngx_uint_t flags);
+size_t ngx_mdvr_client_queued(const ngx_mdvr_client_t *client);
+
+/* The message in the form that this client takes; NULL: no memory. */
+ngx_mdvr_ws_payload_t *ngx_mdvr_client_form(const ngx_mdvr_client_t *client,
+    ngx_mdvr_push_t *push);
+
 void ngx_mdvr_client_close(ngx_mdvr_client_t *client, ngx_uint_t code,
     const char *reason);
+
+/* Its transport is over, has written all: as in ngx_mdvr_ws_handler_t. */
+void ngx_mdvr_client_closed(void *data, ngx_uint_t code);
+void ngx_mdvr_client_drained(void *data);
 
 /* Tenant, user and role of a query that this client makes. */
 void ngx_mdvr_client_scope(ngx_mdvr_client_t *client,
     ngx_mdvr_pg_call_t *call);
+
+/* -- talk ---------------------------------------------------------------- */
+
+void ngx_mdvr_client_message(void *data, ngx_uint_t binary, ngx_str_t *msg);
+void ngx_mdvr_client_inbox(ngx_mdvr_client_t *client);
+void ngx_mdvr_client_inbox_free(ngx_mdvr_client_t *client);
+
+/*
+ * A super admin steps into a tenant: it must exist, and the step is seen in
+ * its audit.  Meanwhile the client waits.  NGX_ERROR: it is being closed.
+ */
+ngx_int_t ngx_mdvr_client_visit(ngx_mdvr_client_t *client);
+
+/* -- subscription -------------------------------------------------------- */
+
+/* Only these devices, the set is the client's now; NULL: all. */
+void ngx_mdvr_client_filter(ngx_mdvr_client_t *client, ngx_mdvr_set_t *set);
+
+/* Topics, filter and `after` are there: it begins. */
+void ngx_mdvr_client_begin(ngx_mdvr_client_t *client);
+
+/* Its hub or its visible devices became ready. */
+void ngx_mdvr_client_ready(ngx_mdvr_client_t *client);
+
+void ngx_mdvr_client_unsubscribe(ngx_mdvr_client_t *client);
+
+/* -- time ---------------------------------------------------------------- */
+
+ngx_int_t ngx_mdvr_client_time_init(void);
+
+/* Somebody is there whose session may be revoked. */
+void ngx_mdvr_client_watch(ngx_mdvr_client_t *client);
+
+/* One timer: the earliest of what this state waits for. */
+void ngx_mdvr_client_arm(ngx_mdvr_client_t *client);
+void ngx_mdvr_client_timer(ngx_event_t *ev);
+
+/* -- event streams ------------------------------------------------------- */
+
+/* What the location of a request says. */
+const ngx_mdvr_push_conf_t *ngx_mdvr_push_conf(ngx_http_request_t *r);
+
+/* Serves ngx_mdvr_push_stream(), see there. */
+ngx_int_t ngx_mdvr_stream_open(ngx_http_request_t *r,
+    const ngx_mdvr_push_stream_t *stream);
+
+/* Takes the request over, whose header was sent; NULL: no memory. */
+ngx_mdvr_sse_t *ngx_mdvr_sse_open(ngx_http_request_t *r,
+    const ngx_mdvr_ws_conf_t *conf, ngx_mdvr_client_t *client);
+
+/* It is live; `seq` > 0 is the id to resume behind. */
+ngx_int_t ngx_mdvr_sse_begin(ngx_mdvr_sse_t *sse, int64_t seq);
+
+/*
+ * A message as an event: id (not that of a position), event, data.  One
+ * reference is the caller's; NULL: no memory.
+ */
+ngx_mdvr_ws_payload_t *ngx_mdvr_sse_payload(const ngx_str_t *text);
+
+/* As their namesakes of ngx_mdvr_websocket.h. */
+ngx_int_t ngx_mdvr_sse_send(ngx_mdvr_sse_t *sse,
+    ngx_mdvr_ws_payload_t *payload, ngx_uint_t flags);
+ngx_uint_t ngx_mdvr_sse_dropped(ngx_mdvr_sse_t *sse);
+size_t ngx_mdvr_sse_queued(const ngx_mdvr_sse_t *sse);
+void ngx_mdvr_sse_close(ngx_mdvr_sse_t *sse, ngx_uint_t code,
+    const char *reason, ngx_uint_t drop);
 
 /* -- replay -------------------------------------------------------------- */
 

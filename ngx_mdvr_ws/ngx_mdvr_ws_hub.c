@@ -256,6 +256,7 @@ ngx_mdvr_hub_read(const ngx_str_t *msg, ngx_mdvr_push_t *push)
     push->topic = i;
     push->text = *msg;
     push->payload = NULL;
+    push->event = NULL;
     push->seq = 0;
 
     if (i != NGX_MDVR_TOPIC_TELEMETRY) {
@@ -337,6 +338,11 @@ ngx_mdvr_hub_dispatch(ngx_mdvr_hub_t *hub, ngx_mdvr_push_t *push)
     if (push->payload) {
         ngx_mdvr_ws_payload_drop(push->payload);
         push->payload = NULL;
+    }
+
+    if (push->event) {
+        ngx_mdvr_ws_payload_drop(push->event);
+        push->event = NULL;
     }
 }
 

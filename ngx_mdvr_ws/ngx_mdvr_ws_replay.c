@@ -86,6 +86,8 @@ ngx_mdvr_replay_start(ngx_mdvr_client_t *client)
 void
 ngx_mdvr_replay_hold(ngx_mdvr_client_t *client, ngx_mdvr_push_t *push)
 {
+    ngx_mdvr_ws_payload_t  *payload;
+
     if (client->held_lost) {
         return;
     }
@@ -96,16 +98,15 @@ ngx_mdvr_replay_hold(ngx_mdvr_client_t *client, ngx_mdvr_push_t *push)
         return;
     }
 
-    if (push->payload == NULL) {
-        push->payload = ngx_mdvr_ws_payload(0, &push->text, 1);
-        if (push->payload == NULL) {
-            client->held_lost = 1;
-            return;
-        }
+    payload = ngx_mdvr_client_form(client, push);
+
+    if (payload == NULL) {
+        client->held_lost = 1;
+        return;
     }
 
-    ngx_mdvr_ws_payload_hold(push->payload);
-    client->held[client->nheld] = push->payload;
+    ngx_mdvr_ws_payload_hold(payload);
+    client->held[client->nheld] = payload;
     client->held_seq[client->nheld] = push->seq;
     client->nheld++;
 }
@@ -288,7 +289,7 @@ ngx_mdvr_replay_rows(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
 
         msg = ngx_mdvr_pg_value(rows, i, 2);
 
-        if (last && ngx_mdvr_ws_queued(client->ws) + msg.len
+        if (last && ngx_mdvr_client_queued(client) + msg.len
                     > client->conf->ws.max_queue / 2)
         {
             break;                      /* the rest when this is written */
@@ -312,7 +313,7 @@ ngx_mdvr_replay_rows(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
                                 - client->after;
         }
 
-        if (ngx_mdvr_ws_queued(client->ws) == 0) {
+        if (ngx_mdvr_client_queued(client) == 0) {
             ngx_mdvr_replay_page(client);
 
         } else {
@@ -340,9 +341,8 @@ live:
 
         client->seq = client->held_seq[i];
 
-        if (ngx_mdvr_ws_send(client->ws, client->held[i], 0) == NGX_BUSY) {
-            ngx_mdvr_client_close(client, 4408, "too slow");
-            break;
+        if (ngx_mdvr_client_payload(client, client->held[i], 0) != NGX_OK) {
+            break;                      /* closed */
         }
     }
 
@@ -568,7 +568,7 @@ ngx_mdvr_positions_rows(void *data, const ngx_mdvr_pg_rows_t *rows,
         return;
     }
 
-    if (ngx_mdvr_ws_queued(client->ws) == 0) {
+    if (ngx_mdvr_client_queued(client) == 0) {
         ngx_mdvr_positions_page(client);
     }
 }

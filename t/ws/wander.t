@@ -3,11 +3,13 @@
 # Clients that come, go and move between two nodes while events happen and
 # everything around them dies: workers are killed, nodes reloaded and
 # restarted, Redis is restarted and replaced.  Each client resumes with `after`
-# where it was, and at the end each has had each alarm once, in order.
+# where it was, now by WebSocket, now as an event stream, and at the end each
+# has had each alarm once, in order.
 # MOVES (100) connections altogether, by CLIENTS (5).
 
 use lib 't/lib';
 use MDVR::Test;
+use MDVR::EventStream;
 use JSON::PP ();
 
 my $moves = $ENV{MOVES} // 100;
@@ -67,9 +69,11 @@ sub wander {
     my ($at, $came, @got) = ($start, 0);
     my $end = time + $limit;
     while (time < $end) {
-        my $ws = eval { $t->websocket(node => $nodes[rand @nodes], token => $token{$who}) };
-        unless ($ws && $ws->{status} == 101) { select undef, undef, undef, 0.05; next }
-        $ws->send({ type => 'subscribe', topics => ['alarm'], after => "$at" });
+        my $stream = rand() < 0.4;
+        my %to = (node => $nodes[rand @nodes], token => $token{$who});
+        my $ws = eval { $stream ? MDVR::EventStream->new($t, %to, query => 'topics=alarm', after => $at) : $t->websocket(%to) };
+        unless ($ws && $ws->{status} == ($stream ? 200 : 101)) { select undef, undef, undef, 0.05; next }
+        $ws->send({ type => 'subscribe', topics => ['alarm'], after => "$at" }) unless $stream;
         $came++;
         open my $fh, '>>', "$dir/moves";
         syswrite $fh, '.';
@@ -82,7 +86,8 @@ sub wander {
             last if $m->{code} eq 'end1';
         }
         last if @got && $got[-1] eq 'end1';
-        if (rand() < 0.3) { $ws->close } elsif (rand() < 0.3) { $ws->write("\x81") }
+        if ($stream) { }
+        elsif (rand() < 0.3) { $ws->close } elsif (rand() < 0.3) { $ws->write("\x81") }
         $ws->drop;
     }
     spill("$dir/got$i", join ' ', @got);
