@@ -269,6 +269,7 @@ $(B)/t/rtc_wire: $(call aobj,$(RTC_WIRE))
 $(B)/t/rtc_wire: LIBS = -ljansson -lcrypto
 $(B)/fuzz/rtc: $(call fobj,$(RTC_WIRE))
 $(B)/fuzz/rtc: LIBS = -lcrypto
+$(B)/fuzz/inflate: LIBS = -lz
 
 $(FUZZ_BIN): $(B)/fuzz/%: $(B)/fuzz/obj/t/fuzz/%.c.o $(FA)
 	$(call say,LD,$@)

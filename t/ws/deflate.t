@@ -86,6 +86,7 @@ my @cases = (
     ['two of them',                    [[$TEXT, $pack->($ping), rsv => 4], [$TEXT, $pack->($ping), rsv => 4]], 'pong'],
     ['60,000 bytes in a few',          [[$TEXT, $packed, rsv => 4]], 'pong'],
     ['longer than is taken',           [[$TEXT, $pack->('x' x 65537), rsv => 4]], 1009],
+    ['a frame within the limit that is 60 MB', [[$TEXT, $pack->('x' x 6e7), rsv => 4]], 1009],
     ['a bomb of 100 MB',               [[$TEXT, $pack->('x' x 1e8), rsv => 4]], 1009],
     ['no deflated data',               [[$TEXT, "\xff\xff\xff\xff", rsv => 4]], 1007],
     ['cut off within a block',         [[$TEXT, substr($pack->($ping), 0, 5), rsv => 4]], 1007],
