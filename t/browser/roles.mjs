@@ -5,11 +5,11 @@
 
 import { note, ok, run, settings, sign_in, until } from './browser.mjs';
 
-const tabs = ['users', 'keys', 'webhooks', 'groups', 'fences', 'firmware', 'usage', 'audit', 'tenants', 'account'];
+const tabs = ['users', 'keys', 'webhooks', 'groups', 'fences', 'firmware', 'usage', 'audit', 'tenants', 'account', 'notifications'];
 
 const may = {
-    client_user: ['account'],
-    technician: ['groups', 'fences', 'firmware', 'account'],
+    client_user: ['account', 'notifications'],
+    technician: ['groups', 'fences', 'firmware', 'account', 'notifications'],
     tenant_admin: tabs.filter((x) => x !== 'tenants'),
     super_admin: tabs,
 };

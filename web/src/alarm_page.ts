@@ -3,13 +3,13 @@
  * its acknowledgement with a note.
  */
 
-
+import { address } from './address';
 import type { Context, View } from './app';
 import { clear, dialog, field, h, set_attr, set_text, toast } from './dom';
 import { has } from './features';
 import { bytes, coordinate, date_time, duration, words } from './format';
 import type { Alarm, AlarmMessage, Finding, MediaItem, Page } from './types';
-import { act, facts, page_head, say, select, table } from './ui';
+import { act, facts, iso, page_head, say, select, table } from './ui';
 import type { Table } from './ui';
 
 export class AlarmPage implements View {
@@ -25,6 +25,7 @@ export class AlarmPage implements View {
     private readonly to = h('input', { type: 'datetime-local', 'aria-label': 'To' });
     private readonly fresh = h('button', { type: 'button', class: 'primary', hidden: true, onclick: () => this.reload() });
     private arrived = 0;
+    private asked = '';
     private shown: Alarm | null = null;
     private visible = false;
 
@@ -36,7 +37,7 @@ export class AlarmPage implements View {
                 { head: 'Severity', cell: (a) => h('span', { class: `a-sev ${a.severity}` }, a.severity) },
                 { head: 'Vehicle', cell: (a) => this.name(a) },
                 { head: 'Kind', cell: (a) => words(a.kind) },
-                { head: 'Code', cell: (a) => a.code, class: 'dim' },
+                { head: 'Code', cell: (a) => a.code, class: 'dim wide-only' },
                 { head: 'State', cell: (a) => h('span', { 'data-alarm': a.id, 'data-picked': this.shown?.id === a.id ? '' : null }, this.c.book.alarms.get(a.id)?.status ?? a.status ?? '') },
             ],
             load: (cursor) => this.c.api.get<Page<Alarm>>('/alarms', {
@@ -46,9 +47,15 @@ export class AlarmPage implements View {
             pick: (a) => { location.hash = `#/alarms/${a.id}`; },
         });
 
-        for (const el of [this.severity, this.status, this.vehicle, this.from, this.to]) {
-            el.addEventListener('change', () => this.reload());
+        for (const [, el] of this.filters) {
+            el.addEventListener('change', () => {
+                this.keep();
+                this.reload();
+            });
         }
+        this.severity.setAttribute('aria-label', 'Severity');
+        this.status.setAttribute('aria-label', 'State');
+        this.vehicle.setAttribute('aria-label', 'Vehicle');
 
         this.el = h('div', { class: 'page' }, page_head('Alarms', '', this.fresh).el,
             h('div', { class: 'filters', role: 'group', 'aria-label': 'Filter' }, this.severity, this.status, this.vehicle, this.from, this.to),
@@ -61,6 +68,11 @@ export class AlarmPage implements View {
                 void this.load_one(this.shown.id);
             }
         });
+        c.fleet.listen((changed) => {
+            if (changed === null && this.visible) {
+                this.fill_vehicles(this.vehicle.value);
+            }
+        });
         c.book.listen(() => {
             for (const s of this.table.el.querySelectorAll<HTMLElement>('[data-alarm]')) {
                 const a = c.book.alarms.get(s.dataset.alarm ?? '');
@@ -71,12 +83,54 @@ export class AlarmPage implements View {
         });
     }
 
+    /* By their names in the address; the first value of a choice is what goes without saying. */
+    private get filters(): Array<[string, HTMLInputElement | HTMLSelectElement]> {
+        return [['severity', this.severity], ['status', this.status], ['vehicle', this.vehicle], ['from', this.from], ['to', this.to]];
+    }
+
+    private get wanted(): string {
+        return this.filters.map(([, el]) => el.value).join('|');
+    }
+
+    private keep(): void {
+        address.write(Object.fromEntries(this.filters.map(([name, el]) =>
+            [name, el === this.severity ? (el.value === 'warning,critical' ? '' : el.value || 'any') : el.value])));
+    }
+
+    /* The filters that the address asks for; what it does not name stays as it is. */
+    private take(): void {
+        const query = address.read();
+        this.fill_vehicles(query.get('vehicle') ?? this.vehicle.value);
+        for (const [name, el] of this.filters) {
+            const raw = query.get(name);
+            if (raw !== null) {
+                el.value = name === 'severity' && raw === 'any' ? '' : raw;
+            }
+        }
+        this.keep();
+    }
+
+    /* One that is not known (yet) can be chosen all the same: the address named it. */
+    private fill_vehicles(chosen: string): void {
+        const list = [...this.c.fleet.vehicles.values()].sort((a, b) => a.label.localeCompare(b.label));
+        clear(this.vehicle, h('option', { value: '' }, 'All vehicles'), ...list.map((v) => h('option', { value: v.id }, v.label)),
+            chosen && !this.c.fleet.vehicles.has(chosen) ? h('option', { value: chosen }, 'One vehicle') : null);
+        this.vehicle.value = chosen;
+    }
+
+    forget(): void {
+        this.hide();
+        this.shown = null;
+        this.detail.hidden = true;
+        for (const [, el] of this.filters) {
+            el.value = el === this.severity ? 'warning,critical' : '';
+        }
+        this.table.clear();
+    }
+
     show(rest: string[]): void {
         this.visible = true;
-        const chosen = this.vehicle.value;
-        const list = [...this.c.fleet.vehicles.values()].sort((a, b) => a.label.localeCompare(b.label));
-        clear(this.vehicle, h('option', { value: '' }, 'All vehicles'), ...list.map((v) => h('option', { value: v.id }, v.label)));
-        this.vehicle.value = chosen;
+        this.take();
 
         if (rest[0]) {
             void this.load_one(rest[0]);
@@ -84,7 +138,7 @@ export class AlarmPage implements View {
             this.detail.hidden = true;
             this.shown = null;
         }
-        if (this.table.el.querySelectorAll('tbody tr').length === 0 || this.arrived > 0) {
+        if (this.table.el.querySelectorAll('tbody tr').length === 0 || this.arrived > 0 || this.asked !== this.wanted) {
             this.reload();
         }
     }
@@ -112,6 +166,7 @@ export class AlarmPage implements View {
 
     private reload(): void {
         this.arrived = 0;
+        this.asked = this.wanted;
         this.fresh.hidden = true;
         void this.table.reload();
     }
@@ -279,9 +334,3 @@ function finding(f: Finding, jump?: (s: number) => void): HTMLElement {
     }
     return h('p', { class: 'finding' }, parts.join(' · '));
 }
-
-function iso(local: string): string {
-    return local ? new Date(local).toISOString() : '';
-}
-
-

@@ -139,7 +139,7 @@ export class Api {
                     continue;
                 }
 
-                if (reading && e.status === 503 && attempt < 2) {
+                if (reading && (e.status === 503 || e.status === 429) && attempt < 2) {
                     await new Promise((r) => setTimeout(r, 1000 * Math.min(5, e.retry_after_s || 1)));
                     continue;
                 }
@@ -185,7 +185,7 @@ export class Api {
         }
         if (!o.anonymous && this.access) {
             headers.Authorization = `Bearer ${this.access}`;
-            if (this.tenant_id) {
+            if (this.tenant_id && !headers['X-Tenant-Id']) {
                 headers['X-Tenant-Id'] = this.tenant_id;
             }
         }

@@ -1,9 +1,11 @@
 /* The console: signs in, joins the parts, and owns the top bar, the pages and the keyboard. */
 
-import { AdminPage } from './admin';
+import { split_hash } from './address';
+import { AdminPage } from './admin/page';
 import { AlarmPage } from './alarm_page';
 import { AlarmBook } from './alarms';
 import { Api } from './api';
+import { Banner } from './banner';
 import { load_config, read, socket_url } from './config';
 import type { Config } from './config';
 import { DevicePage } from './device_page';
@@ -26,12 +28,16 @@ export interface Context {
     book: AlarmBook;
     link: Link;
     listen: (fn: (m: ServerMessage) => void) => () => void;      /* returns how to stop listening */
+    act_for: (tenant_id: string) => void;                        /* a super admin goes to another tenant */
+    tenants_changed: () => Promise<unknown>;
+    extras_changed: () => void;                                  /* groups or geofences are not what they were */
 }
 
 export interface View {
     el: HTMLElement;
     show?(rest: string[]): void;
     hide?(): void;
+    forget?(): void;        /* what is shown belongs to another tenant */
     key?(e: KeyboardEvent): boolean;
 }
 
@@ -98,7 +104,9 @@ class Shell implements Context {
     private readonly alarm_count = h('span', { class: 'nav-count', 'data-testid': 'alarm-count', hidden: true });
     private readonly tenant = h('select', { class: 'tenant', 'aria-label': 'Tenant', 'data-testid': 'tenant', hidden: true });
     private live: LivePage | null = null;
+    private readonly banner = new Banner();
     private link_state: LinkState = 'idle';
+    private was_live = false;
     private retry_at = 0;
     private clock = 0;
     private loaded_ms = 0;
@@ -113,12 +121,18 @@ class Shell implements Context {
         this.link.on_state = (s, at) => {
             this.link_state = s;
             this.retry_at = at;
+            this.was_live ||= s === 'live';
             this.draw_pill();
         };
         this.link.on_open = () => {
             void this.load();
         };
         this.link.on_dropped = (n) => toast(`The connection is slow: ${n} positions were left out.`);
+
+        this.banner.on_retry = () => {
+            this.link.hurry();
+            void this.load();
+        };
 
         const count = coalesce(() => {
             const c = this.fleet.counts();
@@ -147,7 +161,7 @@ class Shell implements Context {
 
         clear(root, h('header', { class: 'top' },
             h('a', { class: 'brand', href: '#/', 'aria-label': 'MDVR console' }, 'MDVR'), this.nav,
-            h('span', { class: 'spring' }), this.count, this.pill, this.tenant, user_menu(this)), this.content);
+            h('span', { class: 'spring' }), this.count, this.pill, this.tenant, user_menu(this)), this.banner.el, this.content);
 
         addEventListener('hashchange', this.route);
         addEventListener('keydown', this.key);
@@ -221,32 +235,57 @@ class Shell implements Context {
             return;
         }
 
-        const page = await this.api.get<Page<Tenant>>('/tenants', { limit: 500 });
+        const page = await this.tenants_changed();
         const remembered = sessionStorage.getItem(tenant_key);
         const own = this.api.user.tenant_id;
-        const ids = page.items.map((t) => t.id);
+        const ids = page.map((t) => t.id);
         const chosen = [remembered, own].find((id) => id && ids.includes(id)) ?? ids[0] ?? null;
 
-        clear(this.tenant, ...page.items.map((t) => h('option', { value: t.id }, t.name)));
-        this.tenant.hidden = page.items.length === 0;
         this.tenant.value = chosen ?? '';
         this.api.tenant_id = chosen;
+        this.mark_tenant();
+        this.tenant.addEventListener('change', () => this.act_for(this.tenant.value));
+    }
 
-        this.tenant.addEventListener('change', () => {
-            this.api.tenant_id = this.tenant.value;
-            try {
-                sessionStorage.setItem(tenant_key, this.tenant.value);
-            } catch {
-                /* chosen again after a reload */
-            }
-            this.live?.forget();
-            this.fleet.clear();
-            this.book.clear();
-            location.hash = '#/';
-            this.loading = null;
-            this.link.restart();
-            void this.load();
-        });
+    /* The list in the top bar, as it is now. */
+    async tenants_changed(): Promise<Tenant[]> {
+        const { items } = await this.api.get<Page<Tenant>>('/tenants', { limit: 500 });
+        clear(this.tenant, ...items.map((t) => h('option', { value: t.id }, t.name)));
+        this.tenant.hidden = items.length === 0;
+        this.tenant.value = this.api.tenant_id ?? '';
+        return items;
+    }
+
+    act_for(id: string): void {
+        this.tenant.value = id;
+        this.api.tenant_id = id;
+        try {
+            sessionStorage.setItem(tenant_key, id);
+        } catch {
+            /* chosen again after a reload */
+        }
+        this.mark_tenant();
+        this.fleet.clear();
+        this.book.clear();
+        location.hash = '#/';
+        for (const page of new Set(this.pages.values())) {
+            page.forget?.();
+        }
+        this.loading = null;
+        this.was_live = false;
+        this.link.restart();
+        void this.load();
+    }
+
+    /* Somebody else's vehicles: never without a mark. */
+    private mark_tenant(): void {
+        const own = this.api.tenant_id === this.api.user?.tenant_id;
+        set_attr(this.tenant, 'data-foreign', own ? null : '');
+        this.tenant.title = own ? 'Your own tenant' : 'You act for this tenant; what you change is written to its audit trail.';
+    }
+
+    extras_changed(): void {
+        void this.load_extras();
     }
 
     private message(m: ServerMessage): void {
@@ -259,6 +298,7 @@ class Shell implements Context {
             break;
         case 'alarm':
             this.book.message(m);
+            this.banner.alarm(m);
             break;
         default:
             break;
@@ -280,7 +320,7 @@ class Shell implements Context {
     ]);
 
     private readonly route = (): void => {
-        const parts = location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
+        const parts = split_hash(location.hash).path;
         const name = this.pages.has(parts[0]) || this.makers.has(parts[0]) ? parts[0] : '';
         let page = this.pages.get(name);
 
@@ -354,8 +394,11 @@ class Shell implements Context {
         set_attr(this.pill, 'data-state', state);
         document.body.classList.toggle('stale', state === 'bad');
 
-        /* without push the list still follows, slowly */
-        if (this.link_state !== 'live' && navigator.onLine && !document.hidden && Date.now() - this.loaded_ms > poll_ms) {
+        this.banner.draw({ network: navigator.onLine, live: this.link_state === 'live', was_live: this.was_live, retry_at: this.retry_at,
+            error: this.fleet.error });
+
+        /* without push the list still follows, slowly; what failed is asked for again */
+        if ((this.link_state !== 'live' || this.fleet.error) && navigator.onLine && !document.hidden && Date.now() - this.loaded_ms > poll_ms) {
             void this.load();
         }
     };

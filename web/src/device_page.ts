@@ -5,12 +5,14 @@ import { commands_panel } from './commands';
 import { edit_device_dialog } from './devices';
 import { clear, dialog, field, h, set_text, toast } from './dom';
 import { has } from './features';
-import { ago, date_time } from './format';
+import { date_time, seen } from './format';
 import { History } from './history';
-import { Recordings } from './recordings';
+import { Recordings } from './recordings/page';
+import { StoredMedia } from './recordings/stored';
+import { Problem } from './problem';
 import { TalkBar, can_talk } from './talk';
 import type { Device } from './types';
-import { cards, label_of, page_head, say, tabs } from './ui';
+import { brief, cards, label_of, page_head, say, tabs } from './ui';
 import type { Tab } from './ui';
 
 type Doc = Record<string, unknown>;
@@ -56,11 +58,20 @@ class OneDevice {
         }
 
         if (has('GET', '/devices/{}/recordings') && c.api.can('video:watch')) {
+            let r: Recordings | null = null;
             list.push({ name: 'recordings', text: 'Recordings', make: () => {
-                const r = new Recordings(c, id, c.fleet.vehicles.get(id)?.channels.length ?? 4);
-                this.undo.push(() => r.close());
+                r = new Recordings(c, id, c.fleet.vehicles.get(id)?.channels.length ?? 4);
+                this.undo.push(() => r?.close());
                 return r.el;
-            } });
+            }, show: () => r?.show() });
+        }
+        if (has('GET', '/media') && c.api.can('video:watch')) {
+            let s: StoredMedia | null = null;
+            list.push({ name: 'stored', text: 'Stored', make: () => {
+                s = new StoredMedia(c, id);
+                this.undo.push(() => s?.close());
+                return s.el;
+            }, show: () => s?.show() });
         }
 
         this.tabbed = tabs(list, (name) => { location.hash = `#/device/${id}/${name}`; });
@@ -71,6 +82,9 @@ class OneDevice {
             if (!changed || changed.has(id)) {
                 this.draw_head();
             }
+            if (!changed) {
+                this.look();
+            }
         }));
     }
 
@@ -79,8 +93,16 @@ class OneDevice {
         this.undo.forEach((fn) => fn());
     }
 
+    /* On the other tabs nothing else would say that there is no such vehicle. */
+    private look(): void {
+        if (this.c.fleet.loaded && !this.c.fleet.vehicles.has(this.id)) {
+            void this.load_status();
+        }
+    }
+
     show(tab: string): void {
         this.draw_head();
+        this.look();
         this.tabbed.show(tab);
         clearInterval(this.timer);
         if (tab === '' || tab === 'status') {
@@ -105,7 +127,7 @@ class OneDevice {
         this.talk?.show(v ?? null);
         if (v) {
             set_text(this.head.title, v.label);
-            set_text(this.head.note, [v.name, v.serial, v.online ? 'online' : `offline, seen ${ago(v.seen_at, Date.now())}`].filter(Boolean).join(' · '));
+            set_text(this.head.note, [v.name, v.serial, v.online ? 'online' : `offline, ${seen(v.seen_at, Date.now())}`].filter(Boolean).join(' · '));
         }
     }
 
@@ -114,7 +136,23 @@ class OneDevice {
             const s = await this.c.api.get<Doc>(`/devices/${this.id}/status`);
             clear(this.status, cards(s, ['device_id', 'id', 'tenant_id', 'serial']));
         } catch (e) {
+            if (e instanceof Problem && e.status === 404) {
+                this.hide();
+                this.gone();
+                return;
+            }
             clear(this.status, h('p', { class: 'empty' }, say(e)));
+        }
+    }
+
+    /* Deleted, of another tenant, or a mistyped address: one sentence instead of tabs that all fail. */
+    private gone(): void {
+        set_text(this.head.title, 'Unknown vehicle');
+        clear(this.el, this.head.el, h('div', { class: 'empty center', 'data-testid': 'device-unknown' },
+            h('p', {}, 'This vehicle does not exist any more, or it is not yours to see.'),
+            h('p', {}, h('a', { class: 'button primary', href: '#/' }, 'All vehicles'))));
+        for (const b of this.head.el.querySelectorAll<HTMLElement>('button')) {
+            b.hidden = true;
         }
     }
 
@@ -183,7 +221,7 @@ function simple_table(list: Doc[]): HTMLElement {
         if (typeof value === 'string') {
             return /^\d{4}-\d\d-\d\dT/.test(value) ? date_time(value) : value;
         }
-        return typeof value === 'object' ? JSON.stringify(value) : String(value);
+        return typeof value === 'object' ? brief(value) : String(value);
     };
 
     return h('table', { class: 'table' },
@@ -216,6 +254,13 @@ export class DevicePage implements View {
 
     hide(): void {
         this.current?.hide();
+    }
+
+    forget(): void {
+        this.current?.close();
+        this.current = null;
+        this.id = '';
+        this.el.replaceChildren();
     }
 
     key(e: KeyboardEvent): boolean {

@@ -95,6 +95,8 @@ const icons: Record<string, string> = {
     pause: 'M5 3v10M11 3v10',
     again: 'M12.5 5A5 5 0 108 13M12.5 2v3h-3',
     info: 'M8 7v5M8 4v1',
+    user: 'M8 2.5a2.75 2.75 0 100 5.5 2.75 2.75 0 000-5.5M2.5 14a5.5 5.5 0 0111 0',
+    record: 'M8 4a4 4 0 100 8 4 4 0 000-8z',
 };
 
 export function icon(name: string): SVGElement {
@@ -129,7 +131,7 @@ export function toast(text: string, kind: 'info' | 'error' = 'info'): void {
  * when submit succeeded, to false when the dialog was dismissed.
  */
 export function dialog(title: string, fields: Child[], action: string, submit: (form: HTMLFormElement) => Promise<void>,
-    options: { danger?: boolean; testid?: string } = {}): Promise<boolean>
+    options: { danger?: boolean; testid?: string; inform?: boolean; wide?: boolean } = {}): Promise<boolean>
 {
     return new Promise((resolve) => {
         const error = h('p', { class: 'form-error', role: 'alert', 'data-testid': 'dialog-error' });
@@ -137,8 +139,8 @@ export function dialog(title: string, fields: Child[], action: string, submit: (
             action);
         const cancel = h('button', { type: 'button', onclick: () => box.close() }, 'Cancel');
         const form = h('form', { class: 'form', novalidate: true }, h('h2', {}, title), ...fields, error,
-            h('div', { class: 'form-actions' }, cancel, ok));
-        const box = h('dialog', { class: 'dialog', 'aria-label': title, 'data-testid': options.testid ?? 'dialog' }, form);
+            h('div', { class: 'form-actions' }, options.inform ? null : cancel, ok));
+        const box = h('dialog', { class: options.wide ? 'dialog wide' : 'dialog', 'aria-label': title, 'data-testid': options.testid ?? 'dialog' }, form);
         let done = false;
 
         form.addEventListener('submit', (e) => {

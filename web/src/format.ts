@@ -37,6 +37,12 @@ export function ago(at: string | null | undefined, now_ms: number): string {
     return `${Math.floor(s / 86400)} d`;
 }
 
+/* The same in a sentence: "seen now", "seen 4 min ago", "never connected". */
+export function seen(at: string | null | undefined, now_ms: number): string {
+    const text = ago(at, now_ms);
+    return text === 'never' ? 'never connected' : text === 'now' || text === nothing ? `seen ${text}` : `seen ${text} ago`;
+}
+
 export function clock(at: string | number | Date): string {
     const d = new Date(at);
     return Number.isNaN(d.getTime()) ? nothing : d.toLocaleTimeString('en-GB');

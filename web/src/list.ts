@@ -240,7 +240,7 @@ export class VehicleList {
         set_text(r.label, v.label);
         set_text(r.name, v.name);
         set_text(r.speed, v.online ? speed(v.position?.speed_kmh) : '');
-        set_text(r.seen, ago(v.seen_at, now));
+        set_text(r.seen, v.seen_at ? ago(v.seen_at, now) : '–');
     }
 
     private draw(): void {
@@ -260,7 +260,7 @@ export class VehicleList {
             const v = this.fleet.vehicles.get(id);
             const r = this.rows.get(id);
             if (v && r) {
-                set_text(r.seen, ago(v.seen_at, now));
+                set_text(r.seen, v.seen_at ? ago(v.seen_at, now) : '–');
             }
         }
     }

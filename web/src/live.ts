@@ -11,7 +11,7 @@ import { coalesce, h, icon, set_attr, set_text, toast } from './dom';
 import { has } from './features';
 import { has_place, is_moving } from './fleet';
 import type { Vehicle } from './fleet';
-import { ago, compass, coordinate, nothing, speed, words } from './format';
+import { ago, compass, coordinate, nothing, seen, speed, words } from './format';
 import { VehicleList } from './list';
 import { FleetMap } from './map';
 import { TalkBar, can_talk } from './talk';
@@ -41,6 +41,12 @@ export class LivePage implements View {
             this.select(v, false);
             this.panel.begin_talk();
         };
+
+        c.listen((m) => {
+            if (m.type === 'media') {
+                this.wall.media(m);
+            }
+        });
 
         const alarms = new AlarmTable(c.api, c.book, c.fleet, 100, (a, v) => {
             if (v) {
@@ -329,7 +335,7 @@ class VehiclePanel {
         }
 
         const p = v.position;
-        const state = !v.online ? `offline, seen ${ago(v.seen_at, Date.now())}${v.seen_at ? ' ago' : ''}`
+        const state = !v.online ? `offline, ${seen(v.seen_at, Date.now())}`
             : is_moving(v) ? 'moving' : 'standing';
 
         set_text(this.title, v.label);

@@ -52,7 +52,7 @@ export function live_source(api: Api, device_id: string, channel: number): Sourc
 }
 
 /* A recording that the device plays like a live stream. */
-export function recording_source(api: Api, device_id: string, path: string, known: { channel?: number; duration_s?: number } = {}): Source {
+export function recording_source(api: Api, device_id: string, path: string, known: { channel?: number; duration_s?: number; position_s?: number } = {}): Source {
     return {
         key: () => `${device_id}/${path}`,
         start: () => api.post<VideoSession>(`/devices/${device_id}/playback/start`, { path, ...known }, { idempotent: true }),

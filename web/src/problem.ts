@@ -36,6 +36,7 @@ const by_code: Record<string, string> = {
     token_expired: 'The session has expired. Sign in again.',
     unauthenticated: 'The session has ended. Sign in again.',
     already_acknowledged: 'Somebody acknowledged this alarm before you.',
+    not_found: 'This does not exist, or it is not yours to see.',
     not_ready: 'This is not ready yet. Try again in a moment.',
 };
 

@@ -98,7 +98,8 @@ export class Link {
         }
     }
 
-    private hurry(): void {
+    /* Now instead of when the next try is due. */
+    hurry(): void {
         if (this.wanted && !this.ws) {
             this.backoff.reset();
             this.open();

@@ -225,6 +225,8 @@ export interface Geofence {
     shape: 'polygon' | 'circle';
     geometry: { type: string; coordinates: unknown };
     radius_m: number | null;
+    dwell_s?: number | null;
+    group_ids?: string[];
     active: boolean;
 }
 

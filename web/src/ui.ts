@@ -23,6 +23,7 @@ export interface TableOptions<T> {
 export interface Table {
     el: HTMLElement;
     reload: () => Promise<void>;
+    clear: () => void;          /* as before the first load */
 }
 
 /* A table that shows one page and fetches the next on request; failures are said in its place. */
@@ -78,6 +79,12 @@ export function table<T>(o: TableOptions<T>): Table {
 
     return {
         el,
+        clear: () => {
+            generation++;
+            cursor = null;
+            body.replaceChildren();
+            more.hidden = true;
+        },
         reload: () => {
             cursor = null;
             body.replaceChildren();
@@ -174,6 +181,15 @@ export function facts(doc: Record<string, unknown>, skip: string[] = []): HTMLEl
     return dl;
 }
 
+/* {"a":1,"b":["x"]} as "a 1, b x", for a cell of a table. */
+export function brief(d: unknown): string {
+    if (!d || typeof d !== 'object') {
+        return plain(d) === nothing ? '' : plain(d);
+    }
+    return Object.entries(d).filter(([, v]) => v !== null && v !== '')
+        .map(([k, v]) => `${k.replace(/_/g, ' ')} ${typeof v === 'object' ? JSON.stringify(v) : plain(v)}`).join(', ');
+}
+
 /* A document as cards: its plain members first, then one card for each member with members of its own. */
 export function cards(doc: Record<string, unknown>, skip: string[] = []): HTMLElement {
     const simple: Record<string, unknown> = {};
@@ -243,6 +259,7 @@ export function tabs(list: Tab[], chosen: (name: string) => void): { el: HTMLEle
             for (const [n, el] of made) {
                 el.hidden = n !== t.name;
             }
+            buttons.get(t.name)?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
             for (const [n, b] of buttons) {
                 set_attr(b, 'aria-selected', String(n === t.name));
                 b.tabIndex = n === t.name ? 0 : -1;
@@ -262,6 +279,11 @@ export function select(name: string, choices: Array<[string, string]>, value: st
 export function local_input(at: Date): string {
     const t = new Date(at.getTime() - at.getTimezoneOffset() * 60_000);
     return t.toISOString().slice(0, 16);
+}
+
+/* What such a field says, as the API wants it; empty when it is. */
+export function iso(local: string): string {
+    return local ? new Date(local).toISOString() : '';
 }
 
 export function page_head(title: string, back: string, ...tools: Array<Node | null>): { el: HTMLElement; title: HTMLElement; note: HTMLElement } {

@@ -3,16 +3,26 @@
  */
 
 import type { Api } from './api';
+import { read } from './config';
 import { h, icon_button, set_attr, set_text, toast } from './dom';
-import { bitrate } from './format';
+import { has } from './features';
+import { bitrate, clock } from './format';
 import type { Fleet, Vehicle } from './fleet';
 import { best_wall } from './grid';
 import { Player, live_source } from './player';
 import { can_talk } from './talk';
-import type { Stream } from './types';
+import type { MediaMessage, Stream } from './types';
+import { act } from './ui';
 
-const tiles_max = 9;
+const tiles_max = 16;
+const preroll_s = 10;
 const storage_key = 'mdvr.wall';
+
+/* Seconds that the record button records. */
+function record_length(): number {
+    const n = Number(read('record-s') ?? '60');
+    return n >= 1 && n <= 3600 ? n : 60;
+}
 
 interface Saved {
     device: string;
@@ -34,10 +44,14 @@ export class Tile {
     private readonly again: HTMLButtonElement;
     private readonly stats = h('span', { class: 'tile-stats', 'data-testid': 'tile-stats' });
     private readonly badge = h('span', { class: 'badge' });
+    private readonly recording = h('span', { class: 'badge rec', role: 'status', 'data-testid': 'tile-recording' });
+    private readonly record: HTMLButtonElement;
+    private record_end_ms = 0;          /* 0: nothing is recorded */
+    private record_media = '';
     private readonly stream_button: HTMLButtonElement;
     private readonly mute: HTMLButtonElement;
 
-    constructor(api: Api, readonly vehicle: Vehicle, readonly channel: number, stream: Stream) {
+    constructor(private readonly api: Api, readonly vehicle: Vehicle, readonly channel: number, stream: Stream) {
         const title = `${vehicle.label} · ${vehicle.channels[channel - 1] || `CH ${channel}`}`;
 
         this.video = h('video', { playsinline: true, disablepictureinpicture: true, 'data-testid': 'video',
@@ -55,12 +69,15 @@ export class Tile {
             set_text(this.badge, this.video.muted ? '' : 'sound');
         });
 
+        this.record = icon_button('record', `Record ${record_length()} s (R)`, { 'data-testid': 'tile-record',
+            hidden: !api.can('video:download') || !has('POST', '/devices/{}/video/record') }, () => act(this.record, () => this.begin_recording()));
+
         this.el = h('section', { class: 'tile', role: 'group', 'aria-label': title, tabindex: '0', 'data-testid': 'tile',
             'data-device': vehicle.id, 'data-serial': vehicle.serial, 'data-channel': String(channel) },
             this.video,
             h('div', { class: 'tile-top' }, h('span', { class: 'live-dot', 'aria-hidden': 'true' }),
-                h('span', { class: 'tile-title' }, title), this.badge,
-                h('span', { class: 'tile-tools' }, this.stream_button, this.mute, can_talk(api)
+                h('span', { class: 'tile-title' }, title), this.badge, this.recording,
+                h('span', { class: 'tile-tools' }, this.stream_button, this.record, this.mute, can_talk(api)
                     ? icon_button('mic', 'Talk to the vehicle', { 'data-testid': 'tile-talk' }, () => this.on_talk()) : null,
                     icon_button('full', 'Large (Enter)', { 'data-testid': 'tile-large' }, () => this.on_big()),
                     icon_button('close', 'Close (Delete)', { 'data-testid': 'tile-close' }, () => this.on_close()))),
@@ -87,6 +104,8 @@ export class Tile {
                 this.on_close();
             } else if (e.key === 's') {
                 this.stream_button.click();
+            } else if (e.key === 'r' && !this.record.hidden) {
+                this.record.click();
             } else if (e.key === 'm' && !this.mute.hidden) {
                 this.mute.click();
             } else {
@@ -105,8 +124,37 @@ export class Tile {
         this.draw();
     }
 
+    /* Stores what is seen: some seconds of before, and as long as the user menu says. */
+    private async begin_recording(): Promise<void> {
+        if (this.record_end_ms > Date.now()) {
+            toast(`This camera is being recorded until ${clock(this.record_end_ms)}.`);
+            return;
+        }
+        const seconds = record_length();
+        const a = await this.api.post<{ media_id: string }>(`/devices/${this.vehicle.id}/video/record`,
+            { channel: this.channel, stream: this.player.stream, duration_s: seconds, preroll_s: preroll_s }, { idempotent: true });
+        this.record_media = a.media_id;
+        this.record_end_ms = Date.now() + seconds * 1000;
+        this.draw();
+    }
+
+    /* The server tells how far a recording is. */
+    media(media_id: string, status: string): void {
+        if (media_id !== this.record_media || (status !== 'ready' && status !== 'failed')) {
+            return;
+        }
+        this.record_media = '';
+        this.record_end_ms = 0;
+        toast(status === 'ready' ? `${this.el.getAttribute('aria-label') ?? ''}: the recording is stored.`
+            : `${this.el.getAttribute('aria-label') ?? ''}: the recording failed.`, status === 'ready' ? 'info' : 'error');
+        this.draw();
+    }
+
     private draw(): void {
         const p = this.player;
+        const left = Math.ceil((this.record_end_ms - Date.now()) / 1000);
+        set_text(this.recording, left > 0 ? `● REC ${left} s` : this.record_media ? '● storing…' : '');
+        set_attr(this.el, 'data-recording', this.record_media || null);
         const live = p.state === 'live';
         const s = p.stats();
 
@@ -208,6 +256,11 @@ export class Wall {
 
     get count(): number {
         return this.tiles.length;
+    }
+
+    /* Of any camera: the tile that asked for it says so. */
+    media(m: MediaMessage): void {
+        this.tiles.forEach((t) => t.media(m.media_id, m.status));
     }
 
     is_open(device: string, channel: number): boolean {
