@@ -16,6 +16,9 @@ my $user = $t->user(role => 'tenant_admin');
 $t->add_device('DEMO1', plate => '34 MDV 001', channels => 4);
 MDVR::Browser::simulator($t, '--serial', 'DEMO1', '--interval', 1);
 
+my $helper = $t->daemon('mdvr-worker', 'sound');      # plays recordings, too
+
 ok eventually(sub { $t->online('DEMO1') }), 'the vehicle has registered';
+ok eventually(sub { $t->daemon_log($helper) =~ /sound encoder ready/ }), 'there is a player of recordings';
 MDVR::Browser->script('recordings.mjs', { url => $node->url, email => $user->{email}, password => $user->{password} });
 $t->done;

@@ -14,7 +14,7 @@ import { can_talk } from './talk';
 import type { MediaMessage, Stream } from './types';
 import { act } from './ui';
 
-const tiles_max = 16;
+const tiles_max = 9;
 const preroll_s = 10;
 const storage_key = 'mdvr.wall';
 

@@ -8,7 +8,11 @@ import { Backoff } from '../src/backoff.ts';
 import { socket_url } from '../src/config.ts';
 import { command_examples, routes } from '../src/features.ts';
 import { channel_names, choose, has_place, is_moving } from '../src/fleet.ts';
-import { ago, bitrate, bytes, compass, coordinate, duration, speed, words } from '../src/format.ts';
+import { corners_of, corners_text, ring_of } from '../src/admin/corners.ts';
+import { browser_of } from '../src/admin/agent.ts';
+import { split_hash, with_query } from '../src/address.ts';
+import { ago, bitrate, bytes, compass, coordinate, duration, speed, words, seen } from '../src/format.ts';
+import { day_of, day_start, file_at, moment_at, offset_text, place_of } from '../src/recordings/spans.ts';
 import { best_wall, decimals, grid_step, ticks } from '../src/grid.ts';
 import { Problem, retry_after } from '../src/problem.ts';
 import { Seen } from '../src/socket.ts';
@@ -197,4 +201,49 @@ test('examples of commands come from the OpenAPI document', () => {
         a: { value: { type: 'snapshot', params: { channel: 1 } } }, b: { value: 7 }, c: {} } } } } } } };
     assert.deepEqual(command_examples(paths), { snapshot: { type: 'snapshot', params: { channel: 1 } } });
     assert.deepEqual(command_examples({ '/devices': { post: {} } }), {});
+});
+
+test('the address keeps filters, and leaves out what is empty', () => {
+    assert.deepEqual(split_hash('#/alarms/1?severity=any&from=a%20b').path, ['alarms', '1']);
+    assert.equal(split_hash('#/alarms?severity=any').query.get('severity'), 'any');
+    assert.deepEqual(split_hash('#/%E0%A4').path, ['%E0%A4'], 'a broken escape is text');
+    assert.equal(with_query('#/alarms?a=1&b=2', { a: '', c: '3' }), '#/alarms?b=2&c=3');
+    assert.equal(with_query('', { q: 'x' }), '#/?q=x');
+});
+
+test('corners of a polygon, typed and kept', () => {
+    assert.deepEqual(ring_of('47.1, 8.5\n\n 47.2 8.6 \n47.3;8.7'), [[47.1, 8.5], [47.2, 8.6], [47.3, 8.7]]);
+    assert.throws(() => ring_of('47, 8\n91, 0'), /Line 2/);
+    assert.throws(() => ring_of('47'), /Line 1/);
+    const ring = { type: 'Polygon', coordinates: [[[8, 47], [9, 47], [9, 48], [8, 47]]] };
+    assert.deepEqual(corners_of(ring), [[47, 8], [47, 9], [48, 9]]);
+    assert.deepEqual(corners_of({ type: 'Point', coordinates: [8, 47] }), [[47, 8]]);
+    assert.equal(corners_text([[47, 8], [48, 9]]), '47, 8\n48, 9');
+});
+
+test('days of the recorder\'s clock, and what a click in one means', () => {
+    const start = day_start('2026-03-01', 120);
+    assert.equal(new Date(start).toISOString(), '2026-02-28T22:00:00.000Z');
+    assert.equal(day_of(start, 120), '2026-03-01');
+    assert.equal(day_of(start - 1, 120), '2026-02-28');
+    const spans = [{ from: '2026-03-01T00:00:00Z', to: '2026-03-01T01:00:00Z', type: 'normal' }];
+    assert.deepEqual(place_of(spans[0], start), { from: 2 / 24, to: 3 / 24 });
+    assert.equal(moment_at(spans, start, 2.5 / 24), Date.parse('2026-03-01T00:30:00Z'));
+    assert.equal(moment_at(spans, start, 0), Date.parse('2026-03-01T00:00:00Z'), 'before it: its beginning');
+    assert.equal(moment_at(spans, start, 0.9), null);
+    const files = [{ channel: 1, ...spans[0] }, { channel: 2, ...spans[0] }];
+    assert.equal(file_at(files, 2, Date.parse('2026-03-01T00:59:59Z')), files[1]);
+    assert.equal(file_at(files, 2, Date.parse('2026-03-01T01:00:00Z')), null);
+    assert.equal(offset_text(-210), '−03:30');
+});
+
+test('when a vehicle was seen, in a sentence', () => {
+    assert.equal(seen(null, 0), 'never connected');
+    assert.equal(seen('1970-01-01T00:00:00Z', 1000), 'seen now');
+    assert.equal(seen('1970-01-01T00:00:00Z', 300_000), 'seen 5 min ago');
+});
+
+test('a session\'s browser has a name', () => {
+    assert.equal(browser_of('Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36'), 'Chrome 131, Linux');
+    assert.equal(browser_of('curl/8.1'), 'curl/8.1');
 });

@@ -7,6 +7,7 @@ import { ago, date_time, words } from '../format';
 import type { Page } from '../types';
 import { act, say, select, table } from '../ui';
 import type { Table } from '../ui';
+import { browser_of } from './agent';
 import { checks, input, remover } from './parts';
 import type { Check } from './parts';
 
@@ -28,17 +29,6 @@ export function sessions(c: Context): Table {
         },
     });
     return t;
-}
-
-/* "Mozilla/5.0 (X11; Linux x86_64) ... Chrome/120.0 Safari/537" as "Chrome 120, Linux". */
-export function browser_of(agent: string): string {
-    const name = /(Firefox|Edg|OPR|Chrome|Version)\/(\d+)/.exec(agent.replace(/HeadlessChrome/, 'Chrome'));
-    const system = /(Windows|Android|iPhone|iPad|Mac OS X|Linux)/.exec(agent);
-    if (!name) {
-        return agent.slice(0, 60);
-    }
-    const names: Record<string, string> = { Edg: 'Edge', OPR: 'Opera', Version: 'Safari' };
-    return `${names[name[1]] ?? name[1]} ${name[2]}${system ? `, ${system[1]}` : ''}`;
 }
 
 /* The secret is typed into an authenticator app; a first code from it turns the second factor on. */
