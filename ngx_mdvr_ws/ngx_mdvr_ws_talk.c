@@ -593,6 +593,10 @@ ngx_mdvr_client_subscribe(ngx_mdvr_client_t *client, json_t *doc)
             ngx_memcpy(client->after, json_string_value(item),
                        client->after_len);
         }
+
+    } else if (item && !json_is_string(item) && !json_is_null(item)) {
+        ngx_mdvr_client_error(client, "unknown_id",
+                              "after is no id of a message");
     }
 
     client->topics = topics;

@@ -121,6 +121,8 @@ $again->send({ type => 'subscribe', topics => ['alarm'], after => $p->{id} });
 is $again->next('alarm')->{code}, 'live', 'the id of a position resumes as well';
 $again->send({ type => 'subscribe', topics => ['alarm'], after => 'nonsense' });
 is $again->next('error')->{code}, 'unknown_id', 'an id that is none is an error';
+$again->send({ type => 'subscribe', topics => ['alarm'], after => -1 });
+is $again->next('error')->{code}, 'unknown_id', '... and so is a number';
 
 # a live storm during a replay: no gap, no duplicate
 
