@@ -69,6 +69,7 @@ like $r->{headers}{'content-type'}, qr{^application/problem\+json}, 'are problem
 is_deeply [ @{ $r->{json} }{qw(status code request_id)} ], [ 404, 'not_found', 'my-request' ], 'like those of the API';
 like $http->raw("GET / HTTP/1.1\r\nHost: x y\r\n\r\n"), qr{^HTTP/1\.1 400.*application/problem\+json}s, 'also for a bad request';
 like $http->raw("GET /" . 'x' x 20000 . " HTTP/1.1\r\nHost: x\r\n\r\n"), qr{^HTTP/1\.1 414.*problem\+json}s, 'a long address';
+like $http->raw("GET / HTTP/7.0\r\nHost: x\r\n\r\n"), qr{^HTTP/1\.1 505.*problem\+json}s, 'another HTTP';
 like $http->raw("GET / HTTP/1.1\r\nHost: x\r\nA: " . 'x' x 20000 . "\r\n\r\n"), qr{^HTTP/1\.1 431.*problem\+json}s, 'large headers';
 $http->request('GET', '/live/secret-token-of-a-viewer/index.m3u8');
 my $log = eventually { my $t = slurp("$a->{MDVR_VAR}/log/access.log"); $t =~ m{/live/} && $t };
