@@ -76,13 +76,6 @@ typedef void (*ngx_http_mdvr_api_handler_pt)(ngx_http_mdvr_api_ctx_t *ctx);
 #define API_RENEWED     0x0100          /* a repeated answer gets new tokens */
 
 
-/* another representation of the same resource, chosen by Accept */
-typedef struct {
-    const char                        *type;
-    const char                        *sql;
-} ngx_http_mdvr_api_export_t;
-
-
 struct ngx_http_mdvr_api_route_s {
     ngx_uint_t                         method;
     const char                        *path;     /* below /api/v1 */
@@ -107,7 +100,7 @@ struct ngx_http_mdvr_api_route_s {
     /* reads what the first one wrote, whose answer is then only an id: $1 */
     const char                        *then;
 
-    const ngx_http_mdvr_api_export_t  *exports;
+    const char *const                 *exports;  /* other media types */
 
     /* for the document only */
     const char                        *media;    /* type of an answer that is
@@ -136,7 +129,6 @@ struct ngx_http_mdvr_api_ctx_s {
     json_t                            *replay;   /* first answer, to be renewed */
 
     ngx_http_mdvr_api_rows_pt          rows;     /* of the running statement */
-    const char                        *type;     /* of its answer */
     void                              *data;     /* the handler's own */
 
     unsigned                           second:1; /* route->then is under way */

@@ -594,11 +594,17 @@ static ngx_uint_t
 ngx_http_mdvr_api_is_json(ngx_http_request_t *r)
 {
     size_t      len;
-    ngx_str_t  *type;
+    ngx_str_t  *type, *coding;
 
     static const char  json[] = "application/json";
 
-    if (r->headers_in.content_type == NULL) {
+    coding = ngx_mdvr_http_find(r, "content-encoding");
+
+    if (r->headers_in.content_type == NULL
+        || (coding && (coding->len != sizeof("identity") - 1
+                       || ngx_strncasecmp(coding->data, (u_char *) "identity",
+                                          coding->len))))
+    {
         return 0;
     }
 
@@ -664,7 +670,8 @@ ngx_http_mdvr_api_body(ngx_http_request_t *r)
     if (!ngx_http_mdvr_api_is_json(r)) {
         ngx_http_mdvr_api_problem(ctx, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
                                   "unsupported_media_type",
-                                  "the body must be application/json", 0);
+                                  "the body must be application/json,"
+                                  " not compressed", 0);
         return;
     }
 
@@ -721,32 +728,13 @@ ngx_http_mdvr_api_body(ngx_http_request_t *r)
 void
 ngx_http_mdvr_api_run(ngx_http_mdvr_api_ctx_t *ctx)
 {
-    size_t                             len;
-    ngx_str_t                         *accept;
-    const ngx_http_mdvr_api_route_t   *route;
-    const ngx_http_mdvr_api_export_t  *export;
+    const ngx_http_mdvr_api_route_t  *route;
 
     route = ctx->route;
 
     if (route->handler) {
         route->handler(ctx);
         return;
-    }
-
-    accept = route->exports ? ngx_mdvr_http_find(ctx->request, "accept")
-                            : NULL;
-    if (accept) {
-        for (export = route->exports; export->type; export++) {
-            len = ngx_strlen(export->type);
-
-            if (ngx_strlcasestrn(accept->data, accept->data + accept->len,
-                                 (u_char *) export->type, len - 1))
-            {
-                ctx->type = export->type;
-                ngx_http_mdvr_api_select(ctx, export->sql, route->params, NULL);
-                return;
-            }
-        }
     }
 
     ngx_http_mdvr_api_select(ctx, route->sql, route->params, NULL);

@@ -218,7 +218,7 @@ ngx_http_mdvr_api_operation(json_t *schemas,
     json_t                           *op, *list, *answers, *schema, *content;
     json_t                           *example;
     uint32_t                          bit;
-    const ngx_http_mdvr_api_export_t *export;
+    const char *const                *export;
 
     op = json_pack("{s:s}", "summary", route->summary);
 
@@ -298,9 +298,9 @@ ngx_http_mdvr_api_operation(json_t *schemas,
         content = json_pack("{s:{s:o, s:o*}}", "application/json", "schema",
                             schema, "example", example);
 
-        for (export = route->exports; export && export->type; export++) {
-            json_object_set_new(content, export->type,
-                                ngx_http_mdvr_api_media(export->type));
+        for (export = route->exports; export && *export; export++) {
+            json_object_set_new(content, *export,
+                                ngx_http_mdvr_api_media(*export));
         }
 
         json_object_set_new(answers, status,

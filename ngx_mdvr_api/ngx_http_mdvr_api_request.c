@@ -677,7 +677,7 @@ ngx_http_mdvr_api_row(ngx_http_mdvr_api_ctx_t *ctx,
         return;
     }
 
-    if (ctx->route->answer == NULL && ctx->type == NULL) {
+    if (ctx->route->answer == NULL) {
         ngx_http_mdvr_api_empty(ctx);
         return;
     }
@@ -704,5 +704,5 @@ ngx_http_mdvr_api_row(ngx_http_mdvr_api_ctx_t *ctx,
         return;
     }
 
-    ngx_http_mdvr_api_answer(ctx, status, ctx->type, &text, 1);
+    ngx_http_mdvr_api_answer(ctx, status, NULL, &text, 1);
 }

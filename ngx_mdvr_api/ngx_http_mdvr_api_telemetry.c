@@ -10,6 +10,7 @@
 
 #include "ngx_mdvr_api/ngx_http_mdvr_api_telemetry.h"
 #include "ngx_mdvr_core/ngx_mdvr_bus.h"
+#include "mdvr/web/accept.h"
 #include "mdvr/basics/json.h"
 #include "mdvr/dc/location.h"
 
@@ -99,11 +100,8 @@ typedef void (*ngx_http_mdvr_api_writer_pt)(mdvr_buf_t *b,
     ngx_http_mdvr_api_history_t *h);
 
 
-const ngx_http_mdvr_api_export_t  ngx_http_mdvr_api_telemetry_exports[] = {
-    { "application/geo+json", NULL },
-    { "application/gpx+xml", NULL },
-    { "text/csv", NULL },
-    { NULL, NULL }
+const char *const  ngx_http_mdvr_api_telemetry_exports[] = {
+    "application/geo+json", "application/gpx+xml", "text/csv", NULL
 };
 
 
@@ -349,18 +347,35 @@ ngx_http_mdvr_api_write_csv(mdvr_buf_t *b, ngx_http_mdvr_api_history_t *h)
 }
 
 
+/* the usual form first, then as in ngx_http_mdvr_api_telemetry_exports */
+
 static const struct {
-    const char                    *accept;
     const char                    *type;
     ngx_http_mdvr_api_writer_pt    write;
 } ngx_http_mdvr_api_forms[] = {
-    { "application/geo+json", "application/geo+json",
-      ngx_http_mdvr_api_write_geojson },
-    { "application/gpx+xml", "application/gpx+xml",
-      ngx_http_mdvr_api_write_gpx },
-    { "text/csv", "text/csv; charset=utf-8", ngx_http_mdvr_api_write_csv },
-    { NULL, NULL, ngx_http_mdvr_api_write_json }
+    { NULL, ngx_http_mdvr_api_write_json },
+    { "application/geo+json", ngx_http_mdvr_api_write_geojson },
+    { "application/gpx+xml", ngx_http_mdvr_api_write_gpx },
+    { "text/csv; charset=utf-8", ngx_http_mdvr_api_write_csv }
 };
+
+
+static ngx_uint_t
+ngx_http_mdvr_api_form(ngx_http_request_t *r)
+{
+    ngx_str_t   *accept;
+    ngx_uint_t   i;
+    const char  *types[4] = { "application/json" };
+
+    for (i = 1; i < 4; i++) {
+        types[i] = ngx_http_mdvr_api_telemetry_exports[i - 1];
+    }
+
+    accept = ngx_mdvr_http_find(r, "accept");
+
+    return accept == NULL
+           ? 0 : mdvr_accept(mdvr_str(accept->data, accept->len), types, 4);
+}
 
 
 static void
@@ -369,7 +384,7 @@ ngx_http_mdvr_api_history(ngx_http_mdvr_api_ctx_t *ctx,
 {
     u_char                       *p;
     size_t                        size;
-    ngx_str_t                    *accept, *arg, text, link;
+    ngx_str_t                    *arg, text, link, vary;
     ngx_int_t                     limit;
     ngx_uint_t                    i;
     mdvr_buf_t                    b;
@@ -401,17 +416,7 @@ ngx_http_mdvr_api_history(ngx_http_mdvr_api_ctx_t *ctx,
         h.next = ngx_mdvr_pg_value(rows, limit - 1, col_key);
     }
 
-    accept = ngx_mdvr_http_find(r, "accept");
-
-    for (i = 0; ngx_http_mdvr_api_forms[i].accept; i++) {
-        if (accept
-            && ngx_strlcasestrn(accept->data, accept->data + accept->len,
-                           (u_char *) ngx_http_mdvr_api_forms[i].accept,
-                           ngx_strlen(ngx_http_mdvr_api_forms[i].accept) - 1))
-        {
-            break;
-        }
-    }
+    i = ngx_http_mdvr_api_form(r);
 
     size = (h.n + 1) * NGX_HTTP_MDVR_API_ROW_MAX;
 
@@ -431,7 +436,10 @@ ngx_http_mdvr_api_history(ngx_http_mdvr_api_ctx_t *ctx,
         return;
     }
 
-    if (h.next.len && ngx_http_mdvr_api_forms[i].accept) {
+    ngx_str_set(&vary, "Accept");
+    (void) ngx_mdvr_http_header(r, "Vary", &vary);
+
+    if (h.next.len && ngx_http_mdvr_api_forms[i].type) {
         link.data = ngx_pnalloc(r->pool, h.next.len + 64);
 
         if (link.data) {

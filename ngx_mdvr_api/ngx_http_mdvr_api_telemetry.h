@@ -12,8 +12,7 @@
 
 
 /* what else a history can be asked for as */
-extern const ngx_http_mdvr_api_export_t
-    ngx_http_mdvr_api_telemetry_exports[];
+extern const char *const  ngx_http_mdvr_api_telemetry_exports[];
 
 void ngx_http_mdvr_api_telemetry(ngx_http_mdvr_api_ctx_t *ctx);
 void ngx_http_mdvr_api_device_status(ngx_http_mdvr_api_ctx_t *ctx);

@@ -51,6 +51,7 @@ is $r->{headers}{'content-type'}, 'application/problem+json', '... as problem+js
 is_deeply [ grep { !exists $r->{json}{$_} } qw(type title status code detail request_id errors) ], [], '... with all its members';
 is raw('{"name":"a"}', 'content-type' => 'text/plain')->{status}, 415, 'another content type: 415';
 is raw('{"name":"a"}', 'content-type' => 'application/jsonx')->{status}, 415, '... even a similar one';
+is raw('{"name":"a"}', 'content-encoding' => 'gzip')->{status}, 415, 'a body that says that it is compressed: 415';
 is raw('{"name":"charset"}', 'content-type' => 'application/json; charset=utf-8')->{status}, 201, 'a charset is no harm';
 is raw('{"name":"' . 'x' x (1 << 20) . '"}')->{status}, 413, 'more than 1 MiB: 413';
 $r = $api->clone->raw("POST /api/v1/groups HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer $api->{token}\r\nContent-Type: application/json\r\n"
@@ -178,6 +179,9 @@ $r = $api->get("/devices/$id/telemetry?limit=30", accept => 'text/csv');
 like $r->{headers}{'content-type'}, qr{^text/csv}, 'CSV';
 is scalar(split /\r\n/, $r->{body}), 31, '... one line each';
 like $r->{headers}{link}, qr{<\?cursor=[0-9a-f]+>; rel="next"}, '... and where it goes on';
+$r = $api->get("/devices/$id/telemetry?limit=30", accept => 'text/csv;q=0.5, application/json');
+is scalar(@{ $r->{json}{items} }), 30, '... unless JSON is liked better';
+is $r->{headers}{vary}, 'Accept', '... which caches hear';
 $r = $api->get("/devices/$id/telemetry?limit=30", accept => 'application/gpx+xml');
 like $r->{body}, qr{^<\?xml.*<trkpt lat="22\.\d+" lon="114"><time>\d{4}-}s, 'GPX';
 $r = $api->get("/devices/$id/telemetry?limit=30", accept => 'application/geo+json');
