@@ -26,6 +26,7 @@
     M(COUNTER, db_calls_total, "Database calls made")                         \
     M(COUNTER, db_errors_total, "Database calls that failed")                 \
     M(COUNTER, db_timeouts_total, "Database calls that passed their deadline") \
+    M(COUNTER, db_repeated_total, "Database calls run again after a deadlock") \
     M(COUNTER, db_refused_total, "Database calls refused, queue full")        \
     M(COUNTER, db_connects_total, "Database connections established")         \
     M(GAUGE,   redis_connections, "Established Redis connections")            \

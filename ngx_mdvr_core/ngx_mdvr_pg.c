@@ -31,6 +31,8 @@
 #define NGX_MDVR_PG_STATEMENTS   512    /* distinct sql texts per role */
 #define NGX_MDVR_PG_FREE         256    /* call structures kept */
 
+#define NGX_MDVR_PG_UNDONE       5      /* runs of a call in deadlocks */
+
 #define NGX_MDVR_PG_STALL        2000   /* ms beyond a deadline */
 #define NGX_MDVR_PG_CONNECT      5000   /* ms to connect */
 #define NGX_MDVR_PG_BACKOFF_MIN  100
@@ -90,6 +92,7 @@ typedef struct {
     unsigned                  retry:1;
     unsigned                  bulk:1;
     unsigned                  again:1;       /* was sent anew once */
+    ngx_uint_t                undone;        /* times undone by the server */
 } ngx_mdvr_pg_req_t;
 
 
@@ -623,72 +626,17 @@ ngx_mdvr_pg_gauges(void)
 
 /* -- the end of a call --------------------------------------------------- */
 
-static const struct {
-    const char  *state;                 /* SQLSTATE or its beginning */
-    mdvr_rc_t    rc;
-} ngx_mdvr_pg_states[] = {
-    { "23505", MDVR_E_CONFLICT },       /* unique_violation */
-    { "23P01", MDVR_E_CONFLICT },       /* exclusion_violation */
-    { "23503", MDVR_E_RANGE },          /* foreign_key_violation */
-    { "23502", MDVR_E_RANGE },          /* not_null_violation */
-    { "23514", MDVR_E_RANGE },          /* check_violation */
-    { "22",    MDVR_E_RANGE },          /* data exception */
-    { "42501", MDVR_E_FORBIDDEN },      /* insufficient_privilege */
-    { "40001", MDVR_E_UNAVAILABLE },    /* serialization_failure */
-    { "40P01", MDVR_E_UNAVAILABLE },    /* deadlock_detected */
-    { "25006", MDVR_E_UNAVAILABLE },    /* read only: a standby */
-    { "53",    MDVR_E_UNAVAILABLE },    /* insufficient resources */
-    { "57014", MDVR_E_TIMEOUT },        /* query_canceled */
-    { "57",    MDVR_E_UNAVAILABLE },    /* operator intervention */
-    { "58",    MDVR_E_UNAVAILABLE },    /* system error */
-    { "08",    MDVR_E_UNAVAILABLE },    /* connection exception */
-    { "MD401", MDVR_E_UNAUTHENTICATED },
-    { "MD403", MDVR_E_FORBIDDEN },
-    { "MD404", MDVR_E_NOT_FOUND },
-    { "MD409", MDVR_E_CONFLICT },
-    { "MD422", MDVR_E_RANGE },
-    { "MD429", MDVR_E_LIMIT },
-};
-
-
-static void
-ngx_mdvr_pg_field(const PGresult *result, int code, ngx_str_t *field)
-{
-    char  *s;
-
-    s = PQresultErrorField(result, code);
-
-    field->data = (u_char *) (s ? s : "");
-    field->len = ngx_strlen(field->data);
-}
-
 
 static void
 ngx_mdvr_pg_fail(ngx_mdvr_pg_req_t *req, mdvr_rc_t rc, PGresult *result)
 {
-    ngx_uint_t            i;
     ngx_mdvr_pg_error_t  *e;
 
     e = &ngx_mdvr_pg_last;
     ngx_memzero(e, sizeof(ngx_mdvr_pg_error_t));
 
     if (result) {
-        ngx_mdvr_pg_field(result, PG_DIAG_SQLSTATE, &e->sqlstate);
-        ngx_mdvr_pg_field(result, PG_DIAG_MESSAGE_PRIMARY, &e->message);
-        ngx_mdvr_pg_field(result, PG_DIAG_MESSAGE_DETAIL, &e->detail);
-        ngx_mdvr_pg_field(result, PG_DIAG_CONSTRAINT_NAME, &e->constraint);
-
-        for (i = 0;
-             i < sizeof(ngx_mdvr_pg_states) / sizeof(ngx_mdvr_pg_states[0]);
-             i++)
-        {
-            if (ngx_strncmp(e->sqlstate.data, ngx_mdvr_pg_states[i].state,
-                            ngx_strlen(ngx_mdvr_pg_states[i].state)) == 0)
-            {
-                rc = ngx_mdvr_pg_states[i].rc;
-                break;
-            }
-        }
+        rc = ngx_mdvr_pg_verdict(result, e, rc);
 
         if (rc == MDVR_E_INTERNAL) {
             ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
@@ -754,6 +702,20 @@ ngx_mdvr_pg_answer(ngx_mdvr_pg_req_t *req, const ngx_mdvr_pg_rows_t *rows,
 }
 
 
+/* To the head of the queue; the deadline stays as it is. */
+
+static void
+ngx_mdvr_pg_repeat(ngx_mdvr_pg_req_t *req)
+{
+    req->conn = NULL;
+    PQclear(req->result);
+    req->result = NULL;
+
+    ngx_queue_insert_head(&req->pool->waiting, &req->queue);
+    req->pool->nwaiting++;
+}
+
+
 /* The Sync of the oldest call came back. */
 
 static void
@@ -810,14 +772,22 @@ ngx_mdvr_pg_finish(ngx_mdvr_pg_req_t *req)
             /* it has not run: what it names was not there, or is in the way */
 
             req->again = 1;
-            req->conn = NULL;
-            PQclear(req->result);
-            req->result = NULL;
-
-            ngx_queue_insert_head(&req->pool->waiting, &req->queue);
-            req->pool->nwaiting++;
+            ngx_mdvr_pg_repeat(req);
             return;
         }
+    }
+
+    if (req->done && ngx_mdvr_pg_undone(req->result)
+        && ++req->undone < NGX_MDVR_PG_UNDONE)
+    {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "PostgreSQL (%s) undid \"%s\" for another transaction, "
+                      "once more", ngx_mdvr_pg_names[req->pool->role],
+                      req->sql);
+
+        ngx_mdvr_count(db_repeated_total);
+        ngx_mdvr_pg_repeat(req);
+        return;
     }
 
     ngx_mdvr_pg_fail(req, MDVR_E_INTERNAL, req->result);

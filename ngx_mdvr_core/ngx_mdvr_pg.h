@@ -72,6 +72,9 @@ typedef struct {
  *   MDVR_E_LIMIT        MD429 (quota)
  *   MDVR_E_INTERNAL     anything else; already logged
  *
+ * A call that ended in a deadlock (40P01, 40001) has left nothing and is run
+ * again within its deadline, five times in all.
+ *
  * "MDxxx" are errors our own functions raise, with a public sentence as
  * message (`raise exception '...' using errcode = 'MD409'`).
  */

@@ -146,9 +146,17 @@ wk_analyse_store(wk_task_t *t, const wk_analyse_t *a, wk_look_t *look)
     v[0] = wk_media_id(t->job);
 
     if (!wk_db_begin(&t->db, a->tenant)
-        || (res = wk_db(&t->db, "delete from mdvr.finding "
-                        "where media_id = $1", 1, v)) == NULL)
+        || (res = wk_db(&t->db, "select from mdvr.media where id = $1 "
+                        "for no key update", 1, v)) == NULL)
     {
+        free(key);
+        return wk_result(t->res, WK_RETRY, "database", "%s", t->db.error);
+    }
+
+    PQclear(res);
+    res = wk_db(&t->db, "delete from mdvr.finding where media_id = $1", 1, v);
+
+    if (res == NULL) {
         free(key);
         return wk_result(t->res, WK_RETRY, "database", "%s", t->db.error);
     }

@@ -6,6 +6,8 @@
 #include "worker/db.h"
 #include "worker/trace.h"
 
+#define WK_DB_TRIES  5          /* of what ended in a deadlock */
+
 
 void
 wk_db_init(wk_db_t *db, const wk_conf_t *conf)
@@ -63,9 +65,22 @@ wk_db_connect(wk_db_t *db)
 }
 
 
+/* Whether the server undid it for the sake of another transaction. */
+
+static bool
+wk_db_undone(const PGresult *res)
+{
+    const char  *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+    return state && (strcmp(state, "40P01") == 0 || strcmp(state, "40001") == 0);
+}
+
+
 PGresult *
 wk_db(wk_db_t *db, const char *sql, int n, const char *const *values)
 {
+    int         tries;
+    bool        alone;
     PGresult   *res;
     wk_span_t   span;
 
@@ -77,7 +92,14 @@ wk_db(wk_db_t *db, const char *sql, int n, const char *const *values)
     wk_trace_text(&span, "db.system", "postgresql");
     wk_trace_text(&span, "db.statement", sql);
 
-    res = PQexecParams(db->c, sql, n, NULL, values, NULL, NULL, 0);
+    alone = PQtransactionStatus(db->c) == PQTRANS_IDLE;
+    tries = 0;
+    res = NULL;
+
+    do {
+        PQclear(res);
+        res = PQexecParams(db->c, sql, n, NULL, values, NULL, NULL, 0);
+    } while (alone && wk_db_undone(res) && ++tries < WK_DB_TRIES);
 
     if (PQresultStatus(res) == PGRES_TUPLES_OK
         || PQresultStatus(res) == PGRES_COMMAND_OK)

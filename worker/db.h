@@ -29,7 +29,8 @@ void wk_db_rollback(wk_db_t *db);
 /*
  * One statement with text parameters ($1 ...), NULL for SQL's null.  The
  * result is the caller's (PQclear); NULL on failure, which db->error tells
- * and which has rolled the transaction back.
+ * and which has rolled the transaction back.  What is a transaction by itself
+ * is run again after a deadlock; who began one tries all of it again.
  */
 PGresult *wk_db(wk_db_t *db, const char *sql, int n,
     const char *const *values);

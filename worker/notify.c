@@ -241,9 +241,7 @@ wk_notify_settle(wk_task_t *t, const PGresult *res, const wk_delivery_t *d,
 {
     const char  *token = wk_db_get(res, 0, col_token_id);
 
-    if (!wk_notify_write(t, d, sent, tried)) {
-        return false;
-    }
+    /* the receiver before what is sent to it: who deletes one does so, too */
 
     if (sent == WK_GONE && token
         && !wk_notify_exec(t, "delete from mdvr.push_token where id = $1", 1,
@@ -255,6 +253,10 @@ wk_notify_settle(wk_task_t *t, const PGresult *res, const wk_delivery_t *d,
     if (tried && d->webhook_id
         && !wk_notify_hook(t, d->webhook_id, sent == WK_SENT))
     {
+        return false;
+    }
+
+    if (!wk_notify_write(t, d, sent, tried)) {
         return false;
     }
 

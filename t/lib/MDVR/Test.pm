@@ -166,7 +166,8 @@ sub dir   { $_[0]{dir} }
 sub store { $_[0]{store} }
 sub plan  { my ($self, $n) = @_; Test::More::plan(tests => $n + 2); return $self }
 
-# Lines of nginx's log that match are expected, e.g. after killing a worker.
+# Lines of nginx's log, or of PostgreSQL's (they begin with its name), that match are
+# expected, e.g. after killing a worker.
 sub allow { my ($self, @re) = @_; push @{ $self->{allowed} }, @re; return $self }
 
 # Stops everything and checks what it left; two tests.  Closes the plan unless
@@ -203,6 +204,7 @@ sub stop {
         push @bad, map { "$child->{name}: $_" } alarms(slurp($child->{log}));
     }
     $self->{store}->stop;
+    push @bad, $self->{store}->alarms;
     $self->{finished} = 1;
     for my $re (@{ $self->{allowed} }) {
         @bad = grep { $_ !~ $re } @bad;
