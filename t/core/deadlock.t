@@ -7,7 +7,7 @@ use lib 't/lib';
 use MDVR::Test;
 use MDVR::Session;
 
-my $t = MDVR::Test->new(postgres => { deadlock_timeout => '2s' })->allow(qr/^PostgreSQL: .* mdvr_stream .*deadlock detected/);
+my $t = MDVR::Test->new(postgres => { deadlock_timeout => '2s' })->allow(qr/^PostgreSQL: mdvr_stream .* 40P01 /);
 my $id = $t->add_device('00007');
 my $n = $t->nginx(workers => 1, stream => 'mdvr_alarm_timeout 60s;');
 my $dev = $t->device('00007')->register;

@@ -161,7 +161,7 @@ my $jpeg = "\xff\xd8\xff\xe0" . 'picture' x 700 . "\xff\xd9";
     $m->block(0, 'no picture at all' x 6, 0x6201);
     ok $m->closed(5), 'what is no JPEG is refused';
     is $n->metrics('mdvr_refusals_total{reason="snapshot_format"}'), 1, 'and counted';
-    is_deeply [ glob "$staged/*0aa*" ], [], 'nothing of it stays';
+    is_deeply [ glob "$staged/00000000-0000-7000-8000-0000000000aa*" ], [], 'nothing of it stays';
     $m->close;
 }
 

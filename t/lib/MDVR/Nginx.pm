@@ -282,15 +282,15 @@ sub workers {
     my ($self, %o) = @_;
     my $want = $o{draining} ? qr/worker process is shutting down/ : qr/worker process$/;
     my $master = $o{master} // $self->master;
-    my @pids;
+    my %since;                                      # the 22nd field: numbers of processes begin anew
     for my $p (glob '/proc/[0-9]*') {
         my $stat = MDVR::Test::slurp("$p/stat");
-        next unless $stat =~ /^(\d+) \(.*\) \S (\d+)/s && $2 == $master;
-        my $pid = $1;
+        next unless $stat =~ /^(\d+) \(.*\) \S (\d+)(?: \S+){17} (\d+)/s && $2 == $master;
+        my ($pid, $start) = ($1, $3);
         my $cmd = MDVR::Test::slurp("$p/cmdline") =~ s/[\0 ]+$//r;
-        push @pids, $pid if $cmd =~ $want;
+        $since{$pid} = $start if $cmd =~ $want;
     }
-    @pids = sort { $a <=> $b } @pids;
+    my @pids = sort { $since{$a} <=> $since{$b} || $a <=> $b } keys %since;
     return @pids;
 }
 
