@@ -352,6 +352,12 @@ mdvr_rc_t mdvr_bus_own(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t *ticket);
 void mdvr_bus_disown(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t ticket,
     int64_t deadline_ms, mdvr_bus_end_e why, int64_t restart_ms);
 
+/*
+ * What the sweep reported could not be done: it reports it once more at at_ms,
+ * unless there is an owner by then, or the session is over.
+ */
+void mdvr_bus_restart_at(mdvr_bus_t *bus, mdvr_bus_ref_t ref, int64_t at_ms);
+
 /* Whether the ticket is still good and the session not over. */
 bool mdvr_bus_owns(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t ticket);
 

@@ -657,6 +657,23 @@ mdvr_bus_disown(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t ticket,
 }
 
 
+void
+mdvr_bus_restart_at(mdvr_bus_t *bus, mdvr_bus_ref_t ref, int64_t at_ms)
+{
+    mdvr_bus_slot_t  *slot;
+
+    mdvr_bus_lock(bus);
+
+    slot = mdvr_bus_slot(bus, ref);
+
+    if (slot != NULL && slot->state == MDVR_BUS_STARTING && slot->owner == 0) {
+        slot->restart_ms = at_ms;
+    }
+
+    mdvr_bus_unlock(bus);
+}
+
+
 bool
 mdvr_bus_owns(mdvr_bus_t *bus, mdvr_bus_ref_t ref, uint32_t ticket)
 {

@@ -28,6 +28,7 @@
 #define NGX_MDVR_BUS_SWEEP      1000        /* ms */
 #define NGX_MDVR_BUS_REFRESH    10          /* sweeps between two refreshes */
 #define NGX_MDVR_BUS_COMMAND    15000       /* ms for the device's answer */
+#define NGX_MDVR_BUS_AGAIN      1000        /* ms, the device was offline */
 
 
 static ngx_int_t ngx_mdvr_bus_init_module(ngx_cycle_t *cycle);
@@ -597,11 +598,37 @@ ngx_mdvr_bus_end(mdvr_bus_ref_t ref, mdvr_bus_end_e why, ngx_log_t *log)
 }
 
 
+/*
+ * A device that was offline when it should begin again, as one is that just
+ * moves to another worker, is asked once more until the session's deadline.
+ */
+
+static void
+ngx_mdvr_bus_started(void *data, const ngx_mdvr_answer_t *answer, mdvr_rc_t rc)
+{
+    mdvr_bus_ref_t  *ref = data;
+
+    if (answer && answer->status == NGX_MDVR_ANSWER_SENT) {
+        return;
+    }
+
+    if (ngx_mdvr_bus_self
+        && (answer == NULL || answer->status == NGX_MDVR_ANSWER_OFFLINE))
+    {
+        mdvr_bus_restart_at(ngx_mdvr_bus_self, *ref,
+                            mdvr_bus_clock_ms() + NGX_MDVR_BUS_AGAIN);
+    }
+
+    ngx_free(ref);
+}
+
+
 static void
 ngx_mdvr_bus_c508(const mdvr_bus_info_t *info, ngx_uint_t start)
 {
     u_char                 text[512];
     mdvr_buf_t             body;
+    mdvr_bus_ref_t        *ref;
     mdvr_endpoint_t        media;
     ngx_mdvr_command_t     command;
     ngx_mdvr_core_conf_t  *conf;
@@ -644,7 +671,23 @@ ngx_mdvr_bus_c508(const mdvr_bus_info_t *info, ngx_uint_t start)
         command.body.len--;
     }
 
-    (void) ngx_mdvr_command_send(NULL, &command, NULL, NULL);
+    if (!start) {
+        (void) ngx_mdvr_command_send(NULL, &command, NULL, NULL);
+        return;
+    }
+
+    ref = ngx_alloc(sizeof(mdvr_bus_ref_t), ngx_cycle->log);
+    if (ref == NULL) {
+        return;
+    }
+
+    *ref = info->ref;
+
+    if (ngx_mdvr_command_send(NULL, &command, ngx_mdvr_bus_started, ref)
+        != NGX_OK)
+    {
+        ngx_free(ref);
+    }
 }
 
 

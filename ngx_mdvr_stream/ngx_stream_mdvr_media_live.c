@@ -31,6 +31,8 @@
 #define NGX_STREAM_MDVR_LIVE_ASK       1000         /* ms between two 0x6002 */
 #define NGX_STREAM_MDVR_LIVE_OLD_KEY   2000         /* ms */
 #define NGX_STREAM_MDVR_LIVE_GREET     300          /* ms */
+#define NGX_STREAM_MDVR_LIVE_MOVE      3000         /* ms to connect again */
+#define NGX_STREAM_MDVR_LIVE_MOVES     3
 
 
 typedef struct {
@@ -67,7 +69,8 @@ typedef struct {
     unsigned                       need_key:1;
     unsigned                       discont:1;        /* mark the next record */
     unsigned                       restarts:1;       /* one was tried */
-    unsigned                       handover:1;       /* to a new worker */
+    unsigned                       moves:3;          /* asked to move so often */
+    unsigned                       given_up:1;       /* closed without that */
     ngx_msec_t                     drain;            /* when, 0: not draining */
 
     ngx_stream_mdvr_media_hls_t   *hls;
@@ -788,6 +791,10 @@ ngx_stream_mdvr_live_wake(ngx_stream_mdvr_media_t *m)
             return ngx_stream_mdvr_live_stop(m);
         }
 
+        if (live->moves) {
+            return NGX_ERROR;                   /* it has moved */
+        }
+
         return ngx_stream_mdvr_media_refuse(m, "session_replaced");
     }
 
@@ -851,6 +858,48 @@ ngx_stream_mdvr_live_end(ngx_stream_mdvr_media_t *m, mdvr_bus_end_e why)
 }
 
 
+/*
+ * In a draining worker: the device is asked for another connection, which comes
+ * to a new worker.  Until that is there this one goes on, so that viewers miss
+ * what the device needs to its next key frame.  It may be offline for the
+ * moment, or not want two connections for one session: asked in vain, it loses
+ * this one.
+ */
+
+static ngx_int_t
+ngx_stream_mdvr_live_move(ngx_stream_mdvr_media_t *m,
+    const mdvr_bus_info_t *info)
+{
+    ngx_stream_mdvr_live_t  *live = m->data;
+
+    if (live->drain == 0) {
+        live->drain = ngx_current_msec + m->conf->drain
+                      + (ngx_msec_t) ngx_random() % (m->conf->drain + 1);
+        return NGX_OK;
+    }
+
+    if ((ngx_msec_int_t) (ngx_current_msec - live->drain) < 0) {
+        return NGX_OK;
+    }
+
+    if (live->moves == NGX_STREAM_MDVR_LIVE_MOVES) {
+        live->given_up = 1;
+        return NGX_ERROR;
+    }
+
+    live->moves++;
+    live->drain = ngx_current_msec + NGX_STREAM_MDVR_LIVE_MOVE;
+
+    ngx_log_error(NGX_LOG_INFO, m->connection->log, 0,
+                  "media session %s moves to another worker, device: %s",
+                  info->session, info->serial);
+
+    ngx_mdvr_bus_start_device(info);
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_stream_mdvr_live_tick(ngx_stream_mdvr_media_t *m)
 {
@@ -901,19 +950,7 @@ ngx_stream_mdvr_live_tick(ngx_stream_mdvr_media_t *m)
         return NGX_OK;
     }
 
-    /* a draining worker: the device opens a connection to a new one */
-
-    if (ngx_exiting && live->drain == 0) {
-        live->drain = ngx_current_msec + m->conf->drain
-                      + (ngx_msec_t) ngx_random() % (m->conf->drain + 1);
-
-    } else if (live->drain
-               && (ngx_msec_int_t) (ngx_current_msec - live->drain) >= 0)
-    {
-        ngx_log_error(NGX_LOG_INFO, m->connection->log, 0,
-                      "media session %s moves to another worker, device: %s",
-                      info.session, info.serial);
-        live->handover = 1;
+    if (ngx_exiting && ngx_stream_mdvr_live_move(m, &info) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -991,8 +1028,14 @@ ngx_stream_mdvr_live_close(ngx_stream_mdvr_media_t *m)
     restart_ms = 0;
     why = MDVR_BUS_END_DISCONNECTED;
 
-    if (live->handover) {
+    if (live->given_up) {
         restart_ms = now_ms;
+
+    } else if (live->moves) {
+
+        /* the device has closed it, and is about to connect again */
+
+        restart_ms = now_ms + NGX_STREAM_MDVR_LIVE_MOVE;
 
     } else if (!live->restarts) {
         restart_ms = now_ms + MDVR_BUS_RESTART_MS;
