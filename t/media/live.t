@@ -88,8 +88,8 @@ sub box { return substr $_[0], 4, 4 }
 # --------------------------------------------------------------- slow viewers
 
 {
-    my ($r, $m, $cmd) = start(2);
     my $big = MDVR::Clip::make('h264', width => 1280, height => 720, seconds => 4, rate => '12M');
+    my ($r, $m, $cmd) = start(2);
     my $player = $m->play_on($big);
     my $fast = ws($r->{json}{urls}{ws});
     my $slow = ws($r->{json}{urls}{ws});
