@@ -1009,11 +1009,15 @@ ngx_mdvr_store_replay(ngx_mdvr_journal_t *j, ngx_uint_t kind,
         return;
     }
 
-    /* a registration of an earlier boot: that connection is no more */
+    /*
+     * A registration of an earlier boot: that connection is no more.  One of a
+     * later boot is met by a worker that drains after a binary upgrade.  Boots
+     * are in the order of their ids, which begin with the time.
+     */
 
     if (kind == NGX_MDVR_STORE_REGISTER
         && (ngx_mdvr_uuid_parse(&params[2], &boot) != NGX_OK
-            || !ngx_mdvr_uuid_equal(&boot, ngx_mdvr_boot())))
+            || ngx_memcmp(&boot, ngx_mdvr_boot(), sizeof(boot)) < 0))
     {
         ngx_mdvr_journal_replayed(j, NGX_MDVR_JOURNAL_STORED);
         return;

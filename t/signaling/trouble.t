@@ -6,6 +6,7 @@ use v5.30;
 use lib 't/lib';
 use MDVR::Test;
 use MDVR::Events;
+use Compress::Raw::Zlib ();
 
 my $t = MDVR::Test->new;
 my $id = $t->add_device('00007');
@@ -95,5 +96,24 @@ my $newer = $t->device('00007')->register;
 ok $last->closed, 'and the newest connection wins';
 $t->store->redis_start;
 ok eventually(sub { $newer->v109(no_wait => 1); $t->online('00007') }, 20), 'the route comes back with Redis';
+
+# ------------------------------------------- what another version has written
+
+# A worker that drains after a binary upgrade meets registrations of workers with
+# a later boot: those are good, one of an earlier boot is not.
+sub write_registration {
+    my ($device, $boot) = @_;
+    my @params = ($device, $n->{node} // 'a', $boot, '127.0.0.1', '2030-01-01T00:00:00Z', '{}', $t->tenant);
+    my $body = join '', map { pack('V', length) . $_ } @params;
+    my $rest = pack('vCC', 1, 4, scalar @params) . $body;
+    open my $fh, '>>', "$state/alarms.journal" or die "journal: $!";
+    syswrite $fh, slurp("$state/alarms.journal.key") . pack('VV', length $body, Compress::Raw::Zlib::crc32($rest)) . $rest;
+    close $fh;
+}
+my %boots = (EARLIER => '01000000-0000-7000-8000-000000000000', LATER => '0f000000-0000-7000-8000-000000000000');
+write_registration($t->add_device($_), $boots{$_}) for sort keys %boots;
+ok eventually(sub { -s "$state/alarms.journal" == 0 }), 'a journal with registrations of other boots is replayed';
+my @known = map { $_->[0] } $t->sql("select serial from mdvr.device d join mdvr.connection c on c.device_id = d.id where serial in ('EARLIER', 'LATER')");
+is "@known", 'LATER', '... of which a later one counts';
 
 $t->done;
