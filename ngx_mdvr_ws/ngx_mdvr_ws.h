@@ -37,6 +37,10 @@ extern const ngx_str_t  ngx_mdvr_topic_names[NGX_MDVR_TOPICS];
 extern const uint32_t   ngx_mdvr_topic_scopes[NGX_MDVR_TOPICS];
 
 
+/* numbers of events that nobody has missed, but a restore left out */
+
+#define NGX_MDVR_EVENTS_LEAP     500000000
+
 #define NGX_MDVR_CLIENT_TOKENS   100     /* messages at once */
 #define NGX_MDVR_CLIENT_DEVICES  10000   /* of a filter */
 
@@ -276,6 +280,10 @@ void ngx_mdvr_sse_close(ngx_mdvr_sse_t *sse, ngx_uint_t code,
 
 void ngx_mdvr_replay_start(ngx_mdvr_client_t *client);
 void ngx_mdvr_replay_hold(ngx_mdvr_client_t *client, ngx_mdvr_push_t *push);
+
+/* What it had up to and beyond `at` may be void: it is told, and goes on there. */
+void ngx_mdvr_replay_gap(ngx_mdvr_client_t *client, int64_t at);
+
 void ngx_mdvr_replay_drained(ngx_mdvr_client_t *client);
 void ngx_mdvr_replay_stop(ngx_mdvr_client_t *client);
 void ngx_mdvr_positions_start(ngx_mdvr_client_t *client);

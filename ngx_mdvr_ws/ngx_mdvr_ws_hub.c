@@ -6,6 +6,11 @@
  * number that PostgreSQL does not have either belonged to a device that was
  * deleted since.  A publication that was lost altogether is found by asking
  * every 15 s, every second while Redis is away.
+ *
+ * Numbers go back when the database does (a replica that lacked the last seconds
+ * took over), and leap when a backup was restored (ops/restore lets them, so
+ * that none means two events).  A number that was had already, or the next
+ * look, tells; then clients are told {"type":"gap"}.
  */
 
 #include "ngx_mdvr_ws/ngx_mdvr_ws.h"
@@ -18,6 +23,7 @@
 #define NGX_MDVR_HUB_PAGE      500
 #define NGX_MDVR_HUB_POLL      15000    /* ms */
 #define NGX_MDVR_HUB_POLL_DOWN 1000
+#define NGX_MDVR_HUB_DOUBT     500      /* a number came that was had */
 #define NGX_MDVR_HUB_TIMEOUT   5000
 
 
@@ -32,10 +38,12 @@ struct ngx_mdvr_hub_s {
     int64_t                   seq;           /* newest that clients have, -1 */
     int64_t                   want;          /* newest that was heard of */
     int64_t                   asked;         /* `want` when the query went out */
+    int64_t                   had;           /* and `seq` */
     ngx_event_t               timer;
     unsigned                  live:1;        /* Redis has confirmed */
     unsigned                  busy:1;        /* its list is being walked */
     unsigned                  fetching:1;
+    unsigned                  doubtful:1;    /* asked again soon */
 };
 
 
@@ -302,7 +310,19 @@ ngx_mdvr_hub_message(void *data, const ngx_str_t *channel,
 
     hub->want = ngx_max(hub->want, push.seq);
 
-    if (hub->seq < 0 || push.seq <= hub->seq) {
+    if (hub->seq < 0) {
+        return;
+    }
+
+    if (push.seq <= hub->seq) {
+
+        /* said twice, or the numbers went back */
+
+        if (!hub->doubtful) {
+            hub->doubtful = 1;
+            ngx_add_timer(&hub->timer, NGX_MDVR_HUB_DOUBT);
+        }
+
         return;
     }
 
@@ -376,12 +396,17 @@ ngx_mdvr_hub_fetch(ngx_mdvr_hub_t *hub)
         param.len = ngx_sprintf(text, "%L", hub->seq) - text;
         param.binary = 0;
 
-        call.sql = "select id, message from mdvr.events_after($1)";
+        call.sql = "select p.at, e.id, e.message"
+                   " from (select mdvr.event_position() as at) p"
+                   " left join mdvr.events_after($1) e on true"
+                   " order by e.id::bigint";
         call.params = &param;
         call.nparams = 1;
     }
 
     hub->asked = hub->want;
+    hub->had = hub->seq;
+    hub->doubtful = 0;
 
     if (ngx_mdvr_pg_query(hub->pool, &call, NGX_MDVR_HUB_TIMEOUT,
                           ngx_mdvr_hub_rows, hub)
@@ -395,12 +420,42 @@ ngx_mdvr_hub_fetch(ngx_mdvr_hub_t *hub)
 }
 
 
+/*
+ * The database is an older one: what clients had may be void.  Closing takes
+ * effect later, so that the list stays as it is.
+ */
+
+static void
+ngx_mdvr_hub_gap(ngx_mdvr_hub_t *hub, int64_t at)
+{
+    ngx_queue_t  *q;
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "events of tenant %*s went from %L to %L, as after a "
+                  "restore: clients are told", (size_t) NGX_MDVR_UUID_LEN,
+                  hub->tenant_text, hub->had, at);
+
+    hub->seq = ngx_min(hub->seq, at);
+    hub->want = at;
+    hub->asked = at;
+    hub->doubtful = 1;              /* what was heard of since is asked for */
+
+    for (q = ngx_queue_head(&hub->clients);
+         q != ngx_queue_sentinel(&hub->clients);
+         q = ngx_queue_next(q))
+    {
+        ngx_mdvr_replay_gap(ngx_queue_data(q, ngx_mdvr_client_t, queue),
+                            hub->seq);
+    }
+}
+
+
 static void
 ngx_mdvr_hub_rows(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
 {
     ngx_mdvr_hub_t *hub = data;
 
-    int64_t            seq;
+    int64_t            seq, at;
     ngx_str_t          msg;
     ngx_uint_t         i, n, first;
     ngx_mdvr_push_t    push;
@@ -415,21 +470,33 @@ ngx_mdvr_hub_rows(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
     first = (hub->seq < 0);
     n = ngx_mdvr_pg_nrows(rows);
 
+    if (n == 0 || ngx_mdvr_pg_int(rows, 0, 0, &at) != NGX_OK) {
+        ngx_add_timer(&hub->timer, NGX_MDVR_HUB_POLL_DOWN);
+        return;
+    }
+
     if (first) {
-        if (n == 1 && ngx_mdvr_pg_int(rows, 0, 0, &seq) == NGX_OK) {
-            hub->seq = seq;
-        }
+        hub->seq = at;
+        n = 0;
 
     } else {
+        if (ngx_mdvr_pg_isnull(rows, 0, 1)) {
+            n = 0;
+        }
+
+        if (at < hub->had || at - hub->had > NGX_MDVR_EVENTS_LEAP) {
+            ngx_mdvr_hub_gap(hub, at);
+        }
+
         for (i = 0; i < n; i++) {
-            if (ngx_mdvr_pg_int(rows, i, 0, &seq) != NGX_OK
+            if (ngx_mdvr_pg_int(rows, i, 1, &seq) != NGX_OK
                 || seq <= hub->seq)
             {
                 continue;
             }
 
             hub->seq = seq;
-            msg = ngx_mdvr_pg_value(rows, i, 1);
+            msg = ngx_mdvr_pg_value(rows, i, 2);
 
             if (ngx_mdvr_hub_read(&msg, &push) == NGX_OK) {
                 ngx_mdvr_hub_dispatch(hub, &push);
@@ -440,7 +507,7 @@ ngx_mdvr_hub_rows(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
 
             /* what was published before the query and is not there is gone */
 
-            hub->seq = ngx_max(hub->seq, hub->asked);
+            hub->seq = ngx_max(ngx_max(hub->seq, hub->asked), at);
         }
     }
 
@@ -448,8 +515,10 @@ ngx_mdvr_hub_rows(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
         ngx_mdvr_hub_fetch(hub);
 
     } else {
-        ngx_add_timer(&hub->timer, ngx_mdvr_redis_up() ? NGX_MDVR_HUB_POLL
-                                                     : NGX_MDVR_HUB_POLL_DOWN);
+        ngx_add_timer(&hub->timer, hub->doubtful ? NGX_MDVR_HUB_DOUBT
+                                   : ngx_mdvr_redis_up()
+                                     ? NGX_MDVR_HUB_POLL
+                                     : NGX_MDVR_HUB_POLL_DOWN);
     }
 
     if (first) {

@@ -112,6 +112,39 @@ ngx_mdvr_replay_hold(ngx_mdvr_client_t *client, ngx_mdvr_push_t *push)
 }
 
 
+static void
+ngx_mdvr_replay_say_gap(ngx_mdvr_client_t *client, int64_t at)
+{
+    (void) ngx_mdvr_client_say(client, "{\"type\":\"gap\",\"id\":\"%L\"}",
+                               at);
+}
+
+
+void
+ngx_mdvr_replay_gap(ngx_mdvr_client_t *client, int64_t at)
+{
+    switch (client->state) {
+
+    case NGX_MDVR_CLIENT_REPLAYING:
+
+        /* what is held has old numbers: the pages go on instead */
+
+        ngx_mdvr_replay_release(client);
+        client->held_lost = 1;
+        client->seq = ngx_min(client->seq, at);
+        break;                          /* its page tells it, or the next */
+
+    case NGX_MDVR_CLIENT_LIVE:
+        client->seq = ngx_min(client->seq, at);
+        ngx_mdvr_replay_say_gap(client, at);
+        break;
+
+    default:                            /* resumes, and is told then */
+        break;
+    }
+}
+
+
 void
 ngx_mdvr_replay_drained(ngx_mdvr_client_t *client)
 {
@@ -216,7 +249,7 @@ ngx_mdvr_replay_page(ngx_mdvr_client_t *client)
 
     /* one row at least: the newest number that the page knows of */
 
-    call.sql = "select p.at, e.id, e.message"
+    call.sql = "select p.at, e.id, e.message, mdvr.event_seq($1)"
                " from (select mdvr.event_position() as at) p"
                " left join mdvr.events_after($1, $2::text[], $3::uuid[], 200)"
                " e on true order by e.id::bigint";
@@ -247,7 +280,7 @@ ngx_mdvr_replay_rows(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
 {
     ngx_mdvr_client_t *client = data;
 
-    int64_t     seq, last, at;
+    int64_t     seq, last, at, from;
     ngx_str_t   msg;
     ngx_uint_t  i, n;
 
@@ -280,6 +313,18 @@ ngx_mdvr_replay_rows(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
 
     if (ngx_mdvr_pg_isnull(rows, 0, 1)) {
         n = 0;
+    }
+
+    if (ngx_mdvr_pg_int(rows, 0, 3, &from) == NGX_OK
+        && (from > at || (from && at - from > NGX_MDVR_EVENTS_LEAP)))
+    {
+        /* it has had what this database does not know: see the hub */
+
+        from = ngx_min(from, at);
+        client->seq = ngx_min(client->seq, from);
+        client->after_len = ngx_sprintf(client->after, "%L", from)
+                            - client->after;
+        ngx_mdvr_replay_say_gap(client, from);
     }
 
     for (i = 0; i < n; i++) {

@@ -127,6 +127,7 @@ class Shell implements Context {
         this.link.on_open = () => {
             void this.load();
         };
+        this.link.on_gap = () => location.reload();
         this.link.on_dropped = (n) => toast(`The connection is slow: ${n} positions were left out.`);
 
         this.banner.on_retry = () => {

@@ -47,6 +47,7 @@ export class Link {
     on_state: (s: LinkState, retry_at_ms: number) => void = () => {};
     on_open: (resumed: boolean) => void = () => {};
     on_dropped: (count: number) => void = () => {};
+    on_gap: () => void = () => {};
 
     private ws: WebSocket | null = null;
     private readonly backoff = new Backoff(500, 20_000);
@@ -196,6 +197,12 @@ export class Link {
 
         case 'dropped':
             this.on_dropped(m.count ?? 0);
+            return;
+
+        case 'gap':                            /* as after a restore: what was seen may be void, numbers come again */
+            this.seen.clear();
+            this.after = m.id ?? '';
+            this.on_gap();
             return;
 
         default:
