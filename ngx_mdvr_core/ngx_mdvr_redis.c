@@ -8,6 +8,11 @@
  * Two links: commands, answered strictly in order, and subscriptions.  Each is
  * pinged every 5 s of silence and given up after 5 s more: a stopped Redis
  * looks just like a slow one.
+ *
+ * A replica is as good as none: it takes publications, but nobody hears them.
+ * So each link asks for the server's role first, the commands' link again every
+ * 5 s, and a READONLY answer ends both at once: they come back when the address
+ * is a master's.
  */
 
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
@@ -48,6 +53,7 @@ typedef struct {
     redisReader              *reader;
     ngx_queue_t               fifo;          /* commands, oldest first */
     ngx_uint_t                greetings;     /* answers still to come */
+    ngx_uint_t                no_role;       /* it may not be asked */
     ngx_event_t               timer;
     ngx_msec_t                backoff;
     ngx_msec_t                heard;         /* last time it said anything */
@@ -114,6 +120,10 @@ static void ngx_mdvr_redis_read_handler(ngx_event_t *rev);
 static void ngx_mdvr_redis_timer(ngx_event_t *ev);
 static ngx_int_t ngx_mdvr_redis_reply(ngx_mdvr_redis_link_t *link,
     redisReply *reply);
+static ngx_int_t ngx_mdvr_redis_role(ngx_mdvr_redis_link_t *link,
+    const redisReply *reply);
+static void ngx_mdvr_redis_asked_role(void *data, const redisReply *reply,
+    mdvr_rc_t rc);
 static void ngx_mdvr_redis_pushed(const redisReply *reply);
 static void ngx_mdvr_redis_tell(ngx_mdvr_redis_channel_t *channel,
     const ngx_str_t *msg);
@@ -776,6 +786,11 @@ ngx_mdvr_redis_greet(ngx_mdvr_redis_link_t *link)
 
     (void) ngx_mdvr_redis_append(link, 1, argv, lens);
     link->greetings++;
+
+    argv[0] = "ROLE";
+
+    (void) ngx_mdvr_redis_append(link, 1, argv, lens);
+    link->greetings++;
 }
 
 
@@ -1042,6 +1057,54 @@ ngx_mdvr_redis_read_handler(ngx_event_t *rev)
 }
 
 
+/* Both: what one was told holds for the other. */
+
+static void
+ngx_mdvr_redis_demoted(ngx_mdvr_redis_link_t *link)
+{
+    ngx_mdvr_redis_link_t  *other;
+
+    static const char  why[] = "it is a replica, not the master";
+
+    other = link->sub ? &ngx_mdvr_redis_cmd : &ngx_mdvr_redis_sub;
+
+    if (other->state == redis_ready) {
+        ngx_mdvr_redis_close(other, why);
+    }
+
+    ngx_mdvr_redis_close(link, why);
+}
+
+
+/* NGX_ERROR: it is a replica, the link was closed. */
+
+static ngx_int_t
+ngx_mdvr_redis_role(ngx_mdvr_redis_link_t *link, const redisReply *reply)
+{
+    /* an ACL may refuse it: then nothing is known, and only READONLY tells */
+
+    link->no_role = (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0
+                     || reply->element[0]->type != REDIS_REPLY_STRING);
+
+    if (link->no_role || ngx_strcmp(reply->element[0]->str, "master") == 0) {
+        return NGX_OK;
+    }
+
+    ngx_mdvr_redis_demoted(link);
+
+    return NGX_ERROR;
+}
+
+
+static void
+ngx_mdvr_redis_asked_role(void *data, const redisReply *reply, mdvr_rc_t rc)
+{
+    if (rc == MDVR_OK) {
+        (void) ngx_mdvr_redis_role(data, reply);
+    }
+}
+
+
 /* NGX_ERROR: the link was closed. */
 
 static ngx_int_t
@@ -1052,7 +1115,12 @@ ngx_mdvr_redis_reply(ngx_mdvr_redis_link_t *link, redisReply *reply)
 
     if (link->greetings) {
 
-        if (reply->type == REDIS_REPLY_ERROR) {
+        if (link->greetings == 1) {         /* ROLE is the last one */
+            if (ngx_mdvr_redis_role(link, reply) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+        } else if (reply->type == REDIS_REPLY_ERROR) {
             ngx_mdvr_redis_close(link, reply->str);
             return NGX_ERROR;
         }
@@ -1078,7 +1146,20 @@ ngx_mdvr_redis_reply(ngx_mdvr_redis_link_t *link, redisReply *reply)
 
     ngx_queue_remove(q);
 
-    if (reply->type == REDIS_REPLY_ERROR) {
+    if (reply->type == REDIS_REPLY_ERROR
+        && ngx_strncmp(reply->str, "READONLY", 8) == 0)
+    {
+        ngx_mdvr_count(redis_errors_total);
+        ngx_mdvr_redis_answer(req, NULL, MDVR_E_UNAVAILABLE);
+        ngx_free(req);
+
+        ngx_mdvr_redis_demoted(link);
+        return NGX_ERROR;
+    }
+
+    if (reply->type == REDIS_REPLY_ERROR
+        && req->done != ngx_mdvr_redis_asked_role)
+    {
         ngx_mdvr_count(redis_errors_total);
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "Redis answered \"%s\"", reply->str);
@@ -1124,7 +1205,9 @@ ngx_mdvr_redis_timer(ngx_event_t *ev)
         return;
     }
 
-    if (ngx_current_msec - link->heard >= NGX_MDVR_REDIS_PING / 2) {
+    if (ngx_current_msec - link->heard >= NGX_MDVR_REDIS_PING / 2
+        || (!link->sub && !link->no_role))
+    {
         ping = "PING";
         len = 4;
 
@@ -1132,6 +1215,12 @@ ngx_mdvr_redis_timer(ngx_event_t *ev)
             req = ngx_calloc(sizeof(ngx_mdvr_redis_req_t), ngx_cycle->log);
             if (req == NULL) {
                 goto done;
+            }
+
+            if (!link->no_role) {
+                ping = "ROLE";
+                req->done = ngx_mdvr_redis_asked_role;
+                req->data = link;
             }
 
             ngx_queue_insert_tail(&link->fifo, &req->queue);
