@@ -4,6 +4,10 @@
  * The file is an init segment and the fragments behind it as viewers get them,
  * with decode times that begin at 0: an MP4 that the worker reads like any
  * other.  It ends where the picture's parameters change.
+ *
+ * A recording listens like a viewer does: the sound is asked for, and comes as AAC
+ * from the encoder beside nginx, somewhat later than the picture.  Whether there
+ * is a track of it is settled before the first byte.
  */
 
 
@@ -14,12 +18,15 @@
 #include "ngx_mdvr_core/ngx_mdvr_record.h"
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
 #include "ngx_mdvr_core/ngx_mdvr_time.h"
-#include "mdvr/basics/bytes.h"
 #include "mdvr/domain/job.h"
 #include "mdvr/domain/keys.h"
+#include "mdvr/media/fmp4.h"
 
 
 #define NGX_MDVR_RECORD_TICK   500          /* ms */
+#define NGX_MDVR_RECORD_LISTEN 15000        /* ms: sound is asked for so far */
+#define NGX_MDVR_RECORD_SETTLE 2000         /* ms for its first */
+#define NGX_MDVR_RECORD_DRAIN  2000         /* ms for its last */
 #define NGX_MDVR_RECORD_FRAME  (4 * 1024 * 1024)
 
 
@@ -29,18 +36,23 @@ typedef struct {
     mdvr_bus_ref_t         ref;
     mdvr_bus_info_t        info;
     mdvr_bus_reader_t      reader;
+    mdvr_bus_reader_t      sound;
     ngx_fd_t               fd;
     u_char                 id[NGX_MDVR_UUID_LEN + 1];
     u_char                 alarm_id[NGX_MDVR_UUID_LEN + 1];     /* or empty */
     u_char                 request_id[65];
     u_char                 path[NGX_MAX_PATH];      /* without suffix */
     int64_t                at_ms;                   /* of the first picture */
-    uint64_t               ticks;                   /* its decode time */
     uint64_t               from_us;
     uint64_t               last_us;
     uint64_t               frames;
+    uint32_t               sequence;                /* of fragments */
     uint32_t               init_version;
+    ngx_msec_t             began;
     ngx_msec_t             until;
+    unsigned               settled:1;               /* with sound or not */
+    unsigned               audio:1;
+    unsigned               closing:1;               /* no more pictures */
     unsigned               failed:1;
 } ngx_mdvr_recording_t;
 
@@ -197,50 +209,129 @@ ngx_mdvr_record_end(ngx_mdvr_recording_t *r)
 
 /* --- frames ------------------------------------------------------------------- */
 
-/* The decode time stands in the box "tfdt", version 1, of the fragment's head. */
-
-static void
-ngx_mdvr_record_time(ngx_mdvr_recording_t *r, u_char *p, size_t head)
+static ngx_int_t
+ngx_mdvr_record_write(ngx_mdvr_recording_t *r, const u_char *p, size_t len)
 {
-    size_t    i;
-    uint64_t  t;
-
-    for (i = 4; i + 16 <= head; i++) {
-        if (ngx_memcmp(p + i, "tfdt\1", 5) == 0) {
-            t = (uint64_t) mdvr_be32(p + i + 8) << 32 | mdvr_be32(p + i + 12);
-
-            if (r->frames == 0) {
-                r->ticks = t;
-            }
-
-            t -= r->ticks;
-            mdvr_put_be32(p + i + 8, (uint32_t) (t >> 32));
-            mdvr_put_be32(p + i + 12, (uint32_t) t);
-            return;
-        }
+    if (write(r->fd, p, len) == (ssize_t) len) {
+        return NGX_OK;
     }
+
+    r->failed = 1;
+
+    return NGX_ERROR;
 }
 
 
-static void
-ngx_mdvr_record_read(ngx_mdvr_recording_t *r)
+/*
+ * The init segment, with a track of sound or without, once that is known.
+ * NGX_AGAIN: the sound may still come.
+ */
+
+static ngx_int_t
+ngx_mdvr_record_settle(ngx_mdvr_recording_t *r, const mdvr_bus_rec_t *rec)
 {
-    mdvr_rc_t        rc;
+    size_t       len;
+    uint8_t      init[MDVR_BUS_INIT_MAX];
+    uint64_t     end;
+    mdvr_rc_t    rc;
+    mdvr_bus_t  *bus = ngx_mdvr_bus();
+
+    if (mdvr_bus_encoder(bus)) {
+
+        if (mdvr_bus_aac_end(bus, r->ref, &end) && end > rec->pts_us
+            && mdvr_bus_reader_init(bus, r->ref, MDVR_BUS_RING_AUX, false,
+                                    &r->sound) == MDVR_OK)
+        {
+            (void) mdvr_bus_reader_back(bus, &r->sound,
+                                        end - rec->pts_us + 2000000);
+            r->audio = 1;
+
+        } else if (ngx_current_msec - r->began < NGX_MDVR_RECORD_SETTLE) {
+            return NGX_AGAIN;
+        }
+    }
+
+    rc = r->audio ? mdvr_bus_get_init_av(bus, r->ref, init, sizeof(init), &len,
+                                         &r->init_version)
+                  : mdvr_bus_get_init(bus, r->ref, init, sizeof(init), &len,
+                                      &r->init_version);
+    r->settled = 1;
+
+    return rc == MDVR_OK ? ngx_mdvr_record_write(r, init, len) : NGX_ERROR;
+}
+
+
+/* Sound from the first picture on, as far as `until_us`. */
+
+static ngx_int_t
+ngx_mdvr_record_sound(ngx_mdvr_recording_t *r, uint64_t until_us)
+{
+    u_char          *p = ngx_mdvr_record_buf;
     mdvr_bus_t      *bus = ngx_mdvr_bus();
     mdvr_bus_rec_t   rec;
+    const uint8_t   *payload;
 
-    for ( ;; ) {
-        rc = bus ? mdvr_bus_read(bus, &r->reader, &rec, ngx_mdvr_record_buf,
-                                 NGX_MDVR_RECORD_FRAME)
-                 : MDVR_E_NOT_FOUND;
-
-        if (rc == MDVR_AGAIN) {
+    while (r->audio
+           && mdvr_bus_peek(bus, &r->sound, &rec, &payload) == MDVR_OK
+           && rec.pts_us <= until_us)
+    {
+        if (mdvr_bus_read(bus, &r->sound, &rec, p, NGX_MDVR_RECORD_FRAME)
+            != MDVR_OK)
+        {
             break;
         }
 
+        if (rec.codec != MDVR_BUS_AAC || rec.pts_us < r->from_us
+            || !mdvr_fmp4_set_time(p, rec.len, ++r->sequence,
+                                   (rec.pts_us - r->from_us)
+                                   * MDVR_BUS_AAC_RATE / 1000000))
+        {
+            continue;
+        }
+
+        if (ngx_mdvr_record_write(r, p, rec.len) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * All pictures that have come.  NGX_OK, or NGX_DONE: there is nothing more to be
+ * had for this file; NGX_ERROR.
+ */
+
+static ngx_int_t
+ngx_mdvr_record_pictures(ngx_mdvr_recording_t *r)
+{
+    u_char          *p = ngx_mdvr_record_buf;
+    mdvr_rc_t        rc;
+    ngx_int_t        n;
+    mdvr_bus_t      *bus = ngx_mdvr_bus();
+    mdvr_bus_rec_t   rec;
+    const uint8_t   *payload;
+
+    for ( ;; ) {
+        rc = bus ? mdvr_bus_peek(bus, &r->reader, &rec, &payload)
+                 : MDVR_E_NOT_FOUND;
+
+        if (rc == MDVR_OK && !r->settled) {
+            n = ngx_mdvr_record_settle(r, &rec);
+
+            if (n != NGX_OK) {
+                return n == NGX_AGAIN ? NGX_OK : NGX_ERROR;
+            }
+        }
+
+        if (rc == MDVR_OK) {
+            rc = mdvr_bus_read(bus, &r->reader, &rec, p,
+                               NGX_MDVR_RECORD_FRAME);
+        }
+
         if (rc != MDVR_OK) {
-            ngx_mdvr_record_end(r);
-            return;
+            return rc == MDVR_AGAIN ? NGX_OK : NGX_DONE;
         }
 
         if (rec.flags & MDVR_BUS_F_AUDIO) {
@@ -250,39 +341,74 @@ ngx_mdvr_record_read(ngx_mdvr_recording_t *r)
         if (rec.init_version != r->init_version) {
 
             if (r->frames) {
-                ngx_mdvr_record_end(r);
-                return;
+                return NGX_DONE;
             }
 
             continue;
         }
-
-        ngx_mdvr_record_time(r, ngx_mdvr_record_buf, rec.hdr_len);
 
         if (r->frames == 0) {
             r->from_us = rec.pts_us;
             r->at_ms = (int64_t) (rec.received_us / 1000);
         }
 
-        if (write(r->fd, ngx_mdvr_record_buf, rec.len) != (ssize_t) rec.len) {
-            r->failed = 1;
-            ngx_mdvr_record_end(r);
-            return;
+        (void) mdvr_fmp4_set_time(p, rec.len, ++r->sequence,
+                                  mdvr_fmp4_ticks(rec.pts_us - r->from_us));
+
+        if (ngx_mdvr_record_write(r, p, rec.len) != NGX_OK) {
+            return NGX_ERROR;
         }
 
         r->frames++;
         r->last_us = rec.pts_us + rec.dur_us;
-    }
 
-    if ((ngx_msec_int_t) (ngx_current_msec - r->until) >= 0
+        if (ngx_mdvr_record_sound(r, rec.pts_us) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+}
+
+
+static void
+ngx_mdvr_record_read(ngx_mdvr_recording_t *r)
+{
+    uint64_t     end;
+    ngx_int_t    n;
+    mdvr_bus_t  *bus = ngx_mdvr_bus();
+
+    n = r->closing ? NGX_OK : ngx_mdvr_record_pictures(r);
+
+    if (n != NGX_OK || bus == NULL
         || mdvr_bus_info(bus, r->ref, &r->info) != MDVR_OK
         || r->info.state == MDVR_BUS_ENDING)
+    {
+        if (bus) {
+            (void) ngx_mdvr_record_sound(r, r->last_us);
+        }
+
+        ngx_mdvr_record_end(r);
+        return;
+    }
+
+    if (!r->closing
+        && (ngx_msec_int_t) (ngx_current_msec - r->until) >= 0)
+    {
+        r->closing = 1;
+        r->until = ngx_current_msec + NGX_MDVR_RECORD_DRAIN;
+    }
+
+    if (r->closing
+        && (ngx_mdvr_record_sound(r, r->last_us) != NGX_OK || !r->audio
+            || (mdvr_bus_aac_end(bus, r->ref, &end) && end >= r->last_us)
+            || (ngx_msec_int_t) (ngx_current_msec - r->until) >= 0))
     {
         ngx_mdvr_record_end(r);
         return;
     }
 
     if (!r->timer.timer_set) {
+        mdvr_bus_want_aac(bus, r->ref, mdvr_bus_clock_ms()
+                                       + NGX_MDVR_RECORD_LISTEN);
         ngx_add_timer(&r->timer, NGX_MDVR_RECORD_TICK);
     }
 }
@@ -305,9 +431,7 @@ ngx_mdvr_record_tick(ngx_event_t *ev)
 ngx_int_t
 ngx_mdvr_record_start(const ngx_mdvr_record_t *record)
 {
-    size_t                 len;
     u_char                 dir[NGX_MAX_PATH], part[NGX_MAX_PATH + 16];
-    uint8_t                init[MDVR_BUS_INIT_MAX];
     mdvr_bus_t            *bus = ngx_mdvr_bus();
     ngx_uint_t             alarm;
     ngx_mdvr_core_conf_t  *conf;
@@ -346,6 +470,7 @@ ngx_mdvr_record_start(const ngx_mdvr_record_t *record)
 
     *ngx_snprintf(r->request_id, sizeof(r->request_id) - 1, "%V",
                   &record->request_id) = '\0';
+    r->began = ngx_current_msec;
     r->until = ngx_current_msec + record->duration_s * 1000;
     r->timer.handler = ngx_mdvr_record_tick;
     r->timer.data = r;
@@ -354,8 +479,6 @@ ngx_mdvr_record_start(const ngx_mdvr_record_t *record)
     if (bus == NULL
         || mdvr_bus_info(bus, r->ref, &r->info) != MDVR_OK
         || r->info.state != MDVR_BUS_LIVE
-        || mdvr_bus_get_init(bus, r->ref, init, sizeof(init), &len,
-                             &r->init_version) != MDVR_OK
         || mdvr_bus_reader_init(bus, r->ref, MDVR_BUS_RING_MEDIA, false,
                                 &r->reader) != MDVR_OK)
     {
@@ -378,7 +501,6 @@ ngx_mdvr_record_start(const ngx_mdvr_record_t *record)
     r->fd = open((char *) part, O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0660);
 
     if (r->fd == NGX_INVALID_FILE
-        || write(r->fd, init, len) != (ssize_t) len
         || ngx_mdvr_bus_watch(&r->watch, r->ref, NGX_MDVR_BUS_VIEWER,
                               ngx_mdvr_record_woken, r) != MDVR_OK)
     {

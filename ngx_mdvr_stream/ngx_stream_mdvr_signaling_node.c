@@ -16,6 +16,7 @@
 #include "ngx_mdvr_stream/ngx_stream_mdvr_signaling.h"
 
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
+#include "ngx_mdvr_core/ngx_mdvr_record.h"
 
 
 #define NGX_MDVR_NODE_HEARTBEAT  10000      /* ms */
@@ -255,7 +256,8 @@ ngx_mdvr_node_rules(ngx_uint_t store)
 
     ngx_memzero(&call, sizeof(ngx_mdvr_pg_call_t));
     call.role = NGX_MDVR_PG_STREAM;
-    call.sql = store ? "select tenant_id, message from mdvr.rules_store()"
+    call.sql = store ? "select tenant_id, message, record_device, record_alarm"
+                       " from mdvr.rules_store()"
                      : "select mdvr.rules_evaluate()";
     call.bulk = 1;
 
@@ -284,6 +286,9 @@ ngx_mdvr_node_evaluated(void *data, const ngx_mdvr_pg_rows_t *rows,
 static void
 ngx_mdvr_node_ruled(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
 {
+    ngx_uint_t       i;
+    ngx_mdvr_uuid_t  device, alarm;
+
     ngx_mdvr_node_rules_busy = 0;
 
     if (rc != MDVR_OK || ngx_mdvr_pg_nrows(rows) == 0) {
@@ -291,5 +296,14 @@ ngx_mdvr_node_ruled(void *data, const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc)
     }
 
     ngx_mdvr_node_events(rows);
+
+    for (i = 0; i < ngx_mdvr_pg_nrows(rows); i++) {
+        if (ngx_mdvr_pg_uuid(rows, i, 2, &device) == NGX_OK
+            && ngx_mdvr_pg_uuid(rows, i, 3, &alarm) == NGX_OK)
+        {
+            ngx_mdvr_record_alarm(&device, &alarm);
+        }
+    }
+
     ngx_mdvr_node_rules(1);
 }

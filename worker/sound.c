@@ -33,7 +33,7 @@
 #include "worker/sound.h"
 #include "worker/worker.h"
 
-#define SOUND_BACK_US    6000000        /* begin so far back */
+#define SOUND_BACK_US    10500000       /* begin so far back: a recording does */
 #define SOUND_SLACK_US   60000          /* drift that is let be */
 #define SILENT_LAG_US    100000         /* behind the picture: no sound comes */
 #define LATE_LAG_US      500000         /* sound comes, but later */

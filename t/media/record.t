@@ -1,9 +1,11 @@
-# A live stream is recorded on the server, with the seconds before: when somebody
-# says so, and when the device raises an alarm.
+# A live stream is recorded on the server, with the seconds before and with its
+# sound: when somebody says so, when the device raises an alarm, and when a rule of
+# the platform does.
 
 use MDVR::Test;
 use MDVR::Clip;
 use MDVR::Files;
+use MDVR::Sound;
 
 my $t = MDVR::Test->new;
 my $n = $t->nginx(workers => 2, api => 'mdvr_login_rate 0; mdvr_api_rate 0; mdvr_command_timeout 5s;');
@@ -11,6 +13,8 @@ my $id = $t->add_device('00007', channels => 4);
 my $api = $t->admin;
 my $dev = $t->device('00007')->register;
 $t->daemon('mdvr-worker', { MDVR_AI => 'none' });
+my $sound = $t->daemon('mdvr-worker', 'sound');
+ok eventually(sub { $t->daemon_log($sound) =~ /sound encoder ready/ }), 'an encoder is there';
 
 my $path = "/devices/$id/video";
 my %what = (channel => 1, stream => 'sub');
@@ -22,10 +26,10 @@ my $c = $dev->expect('C508', 10);
 $dev->answer($c, 1, 1, '', 0);
 my $m = $dev->media($c);
 my $clip = MDVR::Clip::make('h264', seconds => 8);
-my $player = $m->play_on($clip);
+my $player = MDVR::Sound::film($m, [ MDVR::Media::access_units($clip) ], sound => MDVR::Sound::tone());
 $r = $p->end;
 is $r->{status}, 200, 'a camera is watched';
-my $st = $t->http->stream($r->{json}{urls}{fmp4});
+my $st = $t->http->stream("$r->{json}{urls}{fmp4}?audio=0");
 $st->read(10_000_000, 4);             # the seconds before
 
 $r = $api->post("$path/record", { %what, duration_s => 2, preroll_s => 3 });
@@ -41,6 +45,9 @@ my %source = map { $_ => 1 } @{ MDVR::Clip::sums($clip) };
 my $sums = MDVR::Clip::sums("$t->{dir}/objects/$key");
 cmp_ok scalar(@$sums), '>', 85, '... ' . @$sums . ' pictures';
 is scalar(grep { !$source{$_} } @$sums), 0, '... each as the camera sent it';
+my ($rms, $hz, $seconds) = MDVR::Sound::hear("$t->{dir}/objects/" . $t->value('select playback_key from mdvr.media where id = ?', $media), 4);
+cmp_ok $seconds, '>', $item->{duration_s} - 2, "... with sound, $seconds s of it, though nobody listened";
+ok $hz > 420 && $hz < 460 && $rms > 3000, "... the device's ($hz Hz, $rms)";
 is $t->value("select count(*) from mdvr.event where topic = 'media' and message->>'media_id' = ? and message->>'status' = 'ready'", $media), 1,
     '... announced once';
 
@@ -71,6 +78,12 @@ ok $dev->alarm('V251', @door), 'its end';
 ok eventually(sub { $part && (-s $part // 0) > $size }, 10), 'it goes on after the alarm';
 is scalar(my @now = $parts->()), 1, 'no other one began';
 
+$t->sql(q(update mdvr.device set settings = '{"speed_limit_kmh": 80}' where id = ?), $id);
+$dev->v114(at => 3 + int time, speed => '96.50');          # newer than the alarms' positions
+ok eventually(sub { 2 == $parts->() }, 20), 'too fast by a rule of the platform: recorded, too' or diag $n->log;
+$dev->v114(at => 5 + int time, speed => '60.00');
+my $fast = $t->value("select id from mdvr.alarm where kind = 'overspeed'") // '';
+
 $item = eventually(sub { my ($i) = @{ $api->get("/media?alarm_id=$alarm")->{json}{items} }; $i && $i->{status} eq 'ready' && $i }, 60);
 ok $item, 'the alarm has a media item' or diag $n->log;
 is "$item->{kind} $item->{channel} $item->{source}", 'mp4 1 recording', '... of the camera';
@@ -83,7 +96,11 @@ $sums = MDVR::Clip::sums("$t->{dir}/objects/$key");
 is scalar(grep { !$source{$_} } @$sums), 0, '... ' . @$sums . ' pictures, each as the camera sent it';
 is $t->value("select count(*) from mdvr.event where topic = 'media' and message->>'media_id' = ? and message->>'status' = 'ready'", $item->{id}),
     1, '... announced once';
-is $t->value('select count(*) from mdvr.media where alarm_id is not null'), 1, 'no other alarm has one';
+(undef, $hz, $seconds) = MDVR::Sound::hear("$t->{dir}/objects/" . $t->value('select playback_key from mdvr.media where id = ?', $item->{id}), 12);
+ok $hz > 400 && $hz < 480, "... and the device's sound ($hz Hz)";
+cmp_ok $seconds, '>', 18, '... all the time';
+ok eventually(sub { my ($i) = @{ $api->get("/media?alarm_id=$fast")->{json}{items} // [] }; $i && $i->{status} eq 'ready' }, 60), 'the rule\'s alarm has an item';
+is $t->value('select count(*) from mdvr.media where alarm_id is not null'), 2, 'no other alarm has one';
 is $t->value('select count(*) from mdvr.media where quarantined is not null'), 0, 'and none was put aside';
 
 MDVR::Media::play_stop($player);

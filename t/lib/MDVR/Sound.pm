@@ -3,7 +3,7 @@ package MDVR::Sound;
 # A device that films with sound, and ears.
 #
 #   my $pid = MDVR::Sound::film($media, \@units, sound => MDVR::Sound::tone());
-#   my ($rms, $hz, $seconds) = MDVR::Sound::hear($file);
+#   my ($rms, $hz, $seconds) = MDVR::Sound::hear($file, $skip);   # pitch and loudness after $skip s
 
 use v5.30;
 use warnings;
@@ -56,17 +56,19 @@ sub film {
 
 # Loudness (RMS), frequency (by zero crossings) and length of a file's sound.
 sub hear {
-    my ($file) = @_;
+    my ($file, $skip) = @_;
     open my $out, '-|', 'ffmpeg', '-v', 'error', '-nostdin', '-i', $file, '-map', '0:a', '-ac', 1, '-ar', 16000, '-f', 's16le', '-'
         or die "ffmpeg: $!";
     binmode $out;
     my @s = unpack 's<*', do { local $/; <$out> // '' };
     close $out;
     return (0, 0, 0) unless @s;
-    splice @s, 0, 8000 if @s > 16000;                   # what came before the tone
+    my $seconds = @s / 16000;
+    $skip = 16000 * ($skip // 0.5);                     # what came before the tone
+    splice @s, 0, $skip if @s > $skip + 8000;
     my ($sum, $cross) = (0, 0);
     for my $i (1 .. $#s) { $sum += $s[$i] ** 2; $cross++ if ($s[$i] < 0) != ($s[ $i - 1 ] < 0) }
-    return (sqrt($sum / @s), $cross / 2 / (@s / 16000), @s / 16000);
+    return (sqrt($sum / @s), $cross / 2 / (@s / 16000), $seconds);
 }
 
 1;
