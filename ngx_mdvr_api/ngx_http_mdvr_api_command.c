@@ -460,6 +460,7 @@ ngx_http_mdvr_api_job_device(ngx_http_mdvr_api_ctx_t *ctx,
     shown = json_copy(job->params);
     json_object_del(shown, "device_password");
     json_object_del(shown, "content_base64");
+    json_object_del(shown, "staged");
     json_object_del(shown, "object_key");
     text = json_dumps(shown, JSON_COMPACT);
     json_decref(shown);

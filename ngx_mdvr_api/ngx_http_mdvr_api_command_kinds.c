@@ -373,21 +373,18 @@ ngx_http_mdvr_api_bare(ngx_http_mdvr_api_job_t *job, json_t *params,
  * when the device comes for it and removes it with the session.
  */
 
+/* The bytes of the request itself; which field is wrong, or NULL. */
+
 static const char *
-ngx_http_mdvr_api_stage(ngx_http_mdvr_api_job_t *job, json_t *params,
-    mdvr_bus_kind_e kind, mdvr_push_t *push, const char **why)
+ngx_http_mdvr_api_stage_bytes(ngx_http_mdvr_api_job_t *job, json_t *params,
+    const u_char *path, mdvr_push_t *push, u_char *hex, const char **why)
 {
-    u_char                *path, digest[MD5_DIGEST_LENGTH];
-    ngx_fd_t               fd;
-    ngx_str_t              src, dst;
-    ngx_uint_t             i;
-    mdvr_str_t             text;
-    u_char                 note[1024];
-    static u_char          hex[33];
-    ngx_mdvr_core_conf_t  *core;
+    u_char      digest[MD5_DIGEST_LENGTH];
+    ngx_fd_t    fd;
+    ngx_str_t   src, dst;
+    mdvr_str_t  text;
 
     text = ngx_http_mdvr_api_text_param(params, "content_base64");
-    push->name = ngx_http_mdvr_api_text_param(params, "name");
 
     src.data = (u_char *) text.p;
     src.len = text.len;
@@ -401,19 +398,8 @@ ngx_http_mdvr_api_stage(ngx_http_mdvr_api_job_t *job, json_t *params,
     }
 
     MD5(dst.data, dst.len, digest);
-    *ngx_hex_dump(hex, digest, sizeof(digest)) = '\0';
-
-    core = ngx_mdvr_core_conf((ngx_cycle_t *) ngx_cycle);
-
-    path = ngx_pnalloc(job->pool, core->state_dir.len + 128);
-    if (path == NULL) {
-        return SESSION_FAILED(why);
-    }
-
-    *ngx_sprintf(path, "%V/push", &core->state_dir) = '\0';
-    (void) ngx_create_dir(path, 0700);
-
-    *ngx_sprintf(path, "%V/push/%V", &core->state_dir, &job->id) = '\0';
+    (void) ngx_hex_dump(hex, digest, sizeof(digest));
+    push->size = dst.len;
 
     fd = ngx_open_file(path, NGX_FILE_WRONLY, NGX_FILE_CREATE_OR_OPEN, 0600);
 
@@ -433,9 +419,77 @@ ngx_http_mdvr_api_stage(ngx_http_mdvr_api_job_t *job, json_t *params,
 
     (void) ngx_close_file(fd);
 
+    return NULL;
+}
+
+
+/* An upload that lies there already (ngx_http_mdvr_api_upload.c). */
+
+static const char *
+ngx_http_mdvr_api_stage_upload(json_t *params, const u_char *path,
+    mdvr_push_t *push, u_char *hex, const char **why)
+{
+    const char  *from;
+
+    from = json_string_value(json_object_get(params, "staged"));
+
+    if (rename(from, (const char *) path) == -1) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, ngx_errno,
+                      "mdvr: cannot stage \"%s\"", path);
+        return SESSION_FAILED(why);
+    }
+
+    push->size = ngx_http_mdvr_api_param(params, "size", 0);
+    ngx_memcpy(hex, json_string_value(json_object_get(params, "md5")), 32);
+
+    return NULL;
+}
+
+
+static const char *
+ngx_http_mdvr_api_stage(ngx_http_mdvr_api_job_t *job, json_t *params,
+    mdvr_bus_kind_e kind, mdvr_push_t *push, const char **why)
+{
+    u_char                *path;
+    ngx_uint_t             i;
+    const char            *wrong;
+    u_char                 note[1024];
+    static u_char          hex[33];
+    ngx_mdvr_core_conf_t  *core;
+
+    push->name = ngx_http_mdvr_api_text_param(params, "name");
+
+    for (i = 0; i < push->name.len; i++) {
+        if (push->name.p[i] == ',' || push->name.p[i] >= 0x7f) {
+            *why = "must be ASCII without commas";
+            return "name";
+        }
+    }
+
+    core = ngx_mdvr_core_conf((ngx_cycle_t *) ngx_cycle);
+
+    path = ngx_pnalloc(job->pool, core->state_dir.len + 128);
+    if (path == NULL) {
+        return SESSION_FAILED(why);
+    }
+
+    *ngx_sprintf(path, "%V/push", &core->state_dir) = '\0';
+    (void) ngx_create_dir(path, 0700);
+
+    *ngx_sprintf(path, "%V/push/%V", &core->state_dir, &job->id) = '\0';
+
+    wrong = json_object_get(params, "staged")
+            ? ngx_http_mdvr_api_stage_upload(params, path, push, hex, why)
+            : ngx_http_mdvr_api_stage_bytes(job, params, path, push, hex, why);
+
+    if (wrong) {
+        return wrong;
+    }
+
     *ngx_snprintf(note, sizeof(note) - 1,
-                  "\"direction\":\"push\",\"file\":\"%s\",\"size\":%uz,"
-                  "\"md5\":\"%s\",\"remove\":true", path, dst.len, hex)
+                  "\"direction\":\"push\",\"file\":\"%s\",\"size\":%L,"
+                  "\"md5\":\"%*s\",\"remove\":true", path,
+                  (int64_t) push->size, (size_t) 32, hex)
         = '\0';
 
     if (ngx_http_mdvr_api_job_session(job, kind, 0, (char *) note) != MDVR_OK) {
@@ -444,16 +498,8 @@ ngx_http_mdvr_api_stage(ngx_http_mdvr_api_job_t *job, json_t *params,
     }
 
     push->session_id = mdvr_cstr(job->session);
-    push->size = dst.len;
     push->md5 = mdvr_str(hex, 32);
     push->media = ngx_http_mdvr_api_job_endpoint();
-
-    for (i = 0; i < push->name.len; i++) {
-        if (push->name.p[i] == ',' || push->name.p[i] >= 0x7f) {
-            *why = "must be ASCII without commas";
-            return "name";
-        }
-    }
 
     return NULL;
 }

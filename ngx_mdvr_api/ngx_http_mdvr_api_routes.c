@@ -284,6 +284,18 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
       "What became of a command",
       .answer = &api_command, .sql = api_sql_command_get, .params = "id" },
 
+    { GET, "/commands/{id}/file", MDVR_SCOPE_DEVICE_CONTROL, 0,
+      "The configuration file that the device sent for a command",
+      .media = "application/octet-stream",
+      .handler = ngx_http_mdvr_api_command_file },
+
+    { POST, "/devices/{id}/files", MDVR_SCOPE_DEVICE_CONTROL,
+      API_RAW_BODY|API_ACCEPTED|API_IDEMPOTENT,
+      "A file to the device: the body is the file, of kind picture,"
+      " stop_announcement, other or config",
+      .query = "name,kind", .answer = &api_command_queued,
+      .handler = ngx_http_mdvr_api_file_post },
+
     { POST, "/devices/{id}/snapshot", MDVR_SCOPE_VIDEO_WATCH,
       API_IDEMPOTENT|API_ACCEPTED, "Take a picture",
       .body = &api_snapshot, .answer = &api_command_queued,

@@ -1,6 +1,7 @@
 
 /*
- * Handler of POST /firmware.
+ * Handlers of uploads: POST /firmware, POST /devices/{id}/files, and of
+ * GET /commands/{id}/file, the configuration that a device sent.
  */
 
 
@@ -12,6 +13,8 @@
 
 
 void ngx_http_mdvr_api_firmware_post(ngx_http_mdvr_api_ctx_t *ctx);
+void ngx_http_mdvr_api_file_post(ngx_http_mdvr_api_ctx_t *ctx);
+void ngx_http_mdvr_api_command_file(ngx_http_mdvr_api_ctx_t *ctx);
 
 
 #endif /* _NGX_HTTP_MDVR_API_UPLOAD_H_INCLUDED_ */

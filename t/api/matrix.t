@@ -172,7 +172,7 @@ sub bad_tokens {
 my $fine = '2\d\d|409|422';
 my %also = (
     'GET /media/{id}/url' => '404', 'GET /media/{id}/hls/index.m3u8' => '404', 'POST /devices/{id}/upgrade' => '404',
-    'GET /alarms/{id}/evidence' => '503', 'PUT /auth/password' => '401|403', 'POST /firmware' => '400|415', 'GET /devices/{id}/status' => '404',
+    'GET /alarms/{id}/evidence' => '503', 'PUT /auth/password' => '401|403', 'POST /firmware' => '400|415', 'GET /commands/{id}/file' => '404', 'GET /devices/{id}/status' => '404',
 );
 
 # a super_admin is no user of the tenant whose sessions and addresses these are

@@ -123,6 +123,8 @@ my $p = $api->begin('POST', "/api/v1/devices/$id/commands", { type => 'device_in
 my $m = $dev->expect('C588');
 $dev->answer($m, 1, 'SN', 4108, '00007', 'T2018', 4, 0, 15, 1, '12745_8023', 1, 5, 27, '198.51.100.7', 0, '', '', '', 1, 4, 4, '', '');
 $id{commands} = fits($p->end, 'post', '/devices/{id}/commands')->{json}{id};
+$t->sql("insert into mdvr.file (tenant_id, device_id, command_id, name, size_bytes, md5, sha256, content)
+    values ('$tenant', '$id', ?, 'a.cfg', 1, decode(repeat('00', 16), 'hex'), sha256('x'), 'x')", $id{commands});
 ok eventually(sub { $api->get("/commands/$id{commands}")->{json}{status} eq 'acknowledged' }), 'a command was answered';
 $p = $api->begin('POST', "/api/v1/devices/$id/video/start", { channel => 1 });
 $m = $dev->expect('C508');

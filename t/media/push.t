@@ -43,6 +43,16 @@ sub receive {
 
 sub content { my ($size) = @_; return substr(join('', map { pack 'N', $_ * 2654435761 % 2**32 } 0 .. $size / 4), 0, $size) }
 
+# A file as the body of a request: the same.
+sub order_file {
+    my ($keyword, $query, $bytes) = @_;
+    my $p = $api->begin('POST', "/api/v1/devices/$id/files?$query", $bytes, 'content-type' => 'application/octet-stream');
+    my $c = $dev->expect($keyword, 10);
+    my $r = $p->end;
+    $c or diag $r->{body};
+    return ($r->{json}{id}, $c);
+}
+
 # --------------------------------------------------------------- firmware
 
 my $image = content(3_000_001);
@@ -105,6 +115,29 @@ is $r->{json}{md5}, md5_hex($image), 'with its MD5';
     ok eventually(sub { command($command)->{status} eq 'acknowledged' }), 'the device has it';
     ok eventually(sub { !-e "$n->{dir}/state/push/$command" }), 'the staged copy is gone';
 
+    my $big = content(2_500_001);
+    ($command, $c) = order_file('C706', 'name=voice.zip&kind=stop_announcement', $big);
+    is "@{$c->{body}}[1, 2, 5]", length($big) . ' ' . md5_hex($big) . ' voice.zip', 'an uploaded file';
+    $dev->answer($c, 1, '', '');
+    $m = media($c);
+    is $m->register('V111', ''), 1, 'V111';
+    ($data) = receive($m, 0);
+    is md5_hex($data), md5_hex($big), '... arrives';
+    $m->send(0x6501, pack 'vv', 1, 0);
+    ok $m->expect(0x6105, 5), '... to its end';
+    $m->close;
+    $dev->answer($c, 4, '', '');
+    ok eventually(sub { command($command)->{status} eq 'acknowledged' }), 'the device has it';
+    is_deeply command($command)->{params}, { name => 'voice.zip', kind => 'stop_announcement', size => length $big, md5 => md5_hex($big) },
+        '... and no path is shown' or diag explain command($command);
+    ok eventually(sub { !glob "$n->{dir}/state/push/*" }), 'nothing of it stays';
+    for my $case ([ 422, 'name=a.bin&kind=virus' ], [ 422, 'kind=picture' ], [ 422, 'name=a.bin' ], [ 422, 'name=a,b&kind=picture' ]) {
+        my $r = $api->clone->request('POST', "/api/v1/devices/$id/files?$case->[1]", 'x', 'content-type' => 'application/octet-stream');
+        is $r->{status}, $case->[0], "... $case->[1]: refused";
+    }
+    is $api->clone->request('POST', "/api/v1/devices/$id/files?name=a&kind=other", '', 'content-type' => 'application/octet-stream')->{status}, 400,
+        '... nor an empty one';
+
     ($command, $c) = order('C706', 'commands', { type => 'file_push',
         params => { name => 'a.bin', kind => 'other', content_base64 => MIME::Base64::encode_base64($bytes, '') } });
     $dev->answer($c, 1, '', '');
@@ -122,8 +155,7 @@ is $r->{json}{md5}, md5_hex($image), 'with its MD5';
 }
 {
     my $bytes = content(5000);
-    my ($command, $c) = order('C520', 'commands', { type => 'config_push',
-        params => { name => 'fleet.cfg', content_base64 => MIME::Base64::encode_base64($bytes, '') } });
+    my ($command, $c) = order_file('C520', 'name=fleet.cfg&kind=config', $bytes);
     $dev->answer($c, 1, '', '');
     my $m = media($c);
     is $m->register('V109', 'C520', 0, 1000, '', '', '', ''), 1, 'V109 with an offset';
@@ -153,12 +185,17 @@ for my $case ([ 'as it is', 0 ], [ 'damaged', 1 ]) {
         my $row = eventually(sub { my $j = command($command); $j->{status} eq 'failed' && $j });
         like $row->{reason}, qr/checksum/, 'its MD5 is compared';
         is $t->value('select count(*) from mdvr.file where command_id = ?', $command), 0, '... and nothing is kept';
+        is $api->get("/commands/$command/file")->{status}, 404, '... nor handed out';
         next;
     }
     my $row = eventually(sub {
         my $f = $t->row("select encode(md5, 'hex') as md5, name, size_bytes from mdvr.file where command_id = ?", $command);
         $f->{md5} && $f });
     is "$row->{md5} $row->{name} $row->{size_bytes}", md5_hex($bytes) . ' fleet.cfg ' . length $bytes, 'it is kept';
+    my $got = $api->clone->request('GET', "/api/v1/commands/$command/file");
+    is $got->{body}, $bytes, '... and handed out';
+    is $got->{headers}{'content-disposition'}, 'attachment; filename="fleet.cfg"', '... by its name';
+    is $t->value("select count(*) from mdvr.audit where action = 'command.file' and object_id = ?", $command), 1, '... which is written down';
 }
 
 # ------------------------------------------------------------------ strangers

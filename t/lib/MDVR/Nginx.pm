@@ -185,7 +185,7 @@ sub file_locations {
     return '' unless $self->has('mdvr_api');
     my $objects = "$self->{t}{dir}/objects";
     my $api = $self->{opt}{api} // '';
-    return "        mdvr_objects $objects;\n        location = /api/v1/firmware { mdvr_api; client_max_body_size 64m; $api }\n"
+    return "        mdvr_objects $objects;\n        location ~ ^/api/v1/(firmware|devices/[0-9a-f-]+/files)\$ { mdvr_api; client_max_body_size 64m; $api }\n"
         . "        location /files/ { mdvr_files /.objects/; }\n"
         . "        location /.objects/ { internal; alias $objects/; }\n";
 }
