@@ -21,7 +21,6 @@
 
 #define WK_LIFE_MS       240000         /* of one child */
 #define WK_LIFE_BATCH    100
-#define WK_LIFE_DOOMED   8              /* a hold stops all but these */
 #define WK_LIFE_KNOWN    256            /* ids asked for at a time */
 #define WK_LIFE_LOOK     1000000        /* objects looked at in one go */
 
@@ -140,13 +139,41 @@ wk_life_purge_item(wk_life_t *l, const char *tenant, const char *media)
 }
 
 
+/* One item at a time: a legal hold that comes meanwhile stops the next. */
+
+static bool
+wk_life_purge_next(wk_life_t *l, bool *more)
+{
+    bool       ok;
+    PGresult  *res;
+
+    if (!wk_db_begin(&l->db, NULL)
+        || (res = wk_db(&l->db, "select tenant_id, media_id "
+                        "from mdvr.media_purge_claim()", 0, NULL)) == NULL)
+    {
+        return wk_life_failed(l, "purge", l->db.error);
+    }
+
+    *more = PQntuples(res) && !PQgetisnull(res, 0, 1);
+    ok = wk_db_commit(&l->db) || wk_life_failed(l, "purge", l->db.error);
+
+    if (ok && *more) {
+        ok = wk_life_purge_item(l, PQgetvalue(res, 0, 0),
+                                PQgetvalue(res, 0, 1));
+    }
+
+    PQclear(res);
+
+    return ok;
+}
+
+
 static bool
 wk_life_purge(wk_life_t *l)
 {
-    int          i, n;
-    bool         ok;
+    int          n;
+    bool         ok, more;
     char         limit[16];
-    PGresult    *res;
     const char  *v[1] = { limit };
 
     snprintf(limit, sizeof(limit), "%d", WK_LIFE_BATCH);
@@ -162,28 +189,9 @@ wk_life_purge(wk_life_t *l)
         return wk_life_failed(l, "purge", l->db.error);
     }
 
-    snprintf(limit, sizeof(limit), "%d", WK_LIFE_DOOMED);
-
     do {
-        if (!wk_db_begin(&l->db, NULL)
-            || (res = wk_db(&l->db, "select tenant_id, media_id "
-                            "from mdvr.media_doomed($1::integer)", 1, v))
-               == NULL)
-        {
-            return wk_life_failed(l, "purge", l->db.error);
-        }
-
-        n = PQntuples(res);
-        ok = wk_db_commit(&l->db) || wk_life_failed(l, "purge", l->db.error);
-
-        for (i = 0; ok && i < n; i++) {
-            ok = wk_life_purge_item(l, PQgetvalue(res, i, 0),
-                                    PQgetvalue(res, i, 1));
-        }
-
-        PQclear(res);
-
-    } while (ok && n == WK_LIFE_DOOMED && wk_clock_ms() < l->end_ms);
+        ok = wk_life_purge_next(l, &more);
+    } while (ok && more && wk_clock_ms() < l->end_ms);
 
     return ok;
 }
@@ -322,7 +330,7 @@ wk_life_look(void *data, const char *key, int64_t at)
         return false;
     }
 
-    if (at * 1000 > o->before_ms
+    if (at * 1000 + 999 > o->before_ms  /* `at` is rounded down */
         || !wk_life_folder(key, tenant, id, folder, sizeof(folder))
         || wk_uuid_ms(id) > o->before_ms)
     {

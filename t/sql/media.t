@@ -94,6 +94,32 @@ is scalar($worker->rows('select * from mdvr.commands_expire()')), 0, 'nothing is
 $t->sql("update mdvr.command set created_at = created_at - interval '5 min'");
 is_deeply [ map { $_->[0] } $worker->rows('select command_id from mdvr.commands_expire()') ], [$lost], 'what nobody sent or answered times out; what is held does not';
 
+# A purge and a legal hold decide one after the other.
+my $claim = sub { $worker->value('select media_id from mdvr.media_purge_claim()') };
+my $alarm = $t->value(q{insert into mdvr.alarm (tenant_id, device_id, code, kind, severity, status, uid, started_at)
+    values (?, ?, 'V201', 'custom', 'warning', 'open', 'P1', now()) returning id}, $a, $dev);
+my ($gone) = map { $stream->value("select mdvr.media_create(?, ?, null, 1, 'mp4', 'snapshot', ?, now(), 10, sha256('x'))", $dev, $_, '/p') } $alarm;
+is $claim->(), undef, 'what is not deleted is not purged';
+$t->sql('update mdvr.media set deleted_at = now() where id = ?', $gone);
+$api->send("begin;\nselect set_config('app.current_tenant_id', ?, true), set_config('app.current_user_id', ?, true),
+    set_config('app.current_role', 'tenant_admin', true);\nupdate mdvr.alarm set legal_hold = true where id = ?", $a, $user, $alarm);
+unlike $api->answer, qr/ERROR/, 'a hold is being set';
+is $claim->(), undef, 'its item waits for that';
+$api->send('commit');
+$api->answer;
+is $claim->(), undef, 'and stays under the hold';
+$t->sql('update mdvr.alarm set legal_hold = false where id = ?', $alarm);
+$t->sql('update mdvr.tenant set legal_hold = true where id = ?', $a);
+is $claim->(), undef, 'nor is it under the tenant\'s';
+$t->sql('update mdvr.tenant set legal_hold = false where id = ?', $a);
+is $claim->(), $gone, 'then it goes';
+is $claim->(), undef, 'one worker removes it';
+$t->sql("update mdvr.media set purging_at = purging_at - interval '6 min'");
+$t->sql('update mdvr.alarm set legal_hold = true where id = ?', $alarm);
+is $claim->(), undef, 'when that worker died a hold counts again';
+$t->sql('update mdvr.alarm set legal_hold = false where id = ?', $alarm);
+is $claim->(), $gone, 'and without one another goes on';
+
 # The schedule.
 $t->sql("update mdvr.event set created_at = now() - interval '7 days 20 hours'");
 is $worker->value('select mdvr.purge_history()'), 0, 'events are kept for a week';
