@@ -35,6 +35,7 @@ static const wk_task_row_t  wk_tasks[] = {
                               "from mdvr.expire_alarms()", true, false },
     { "positions",   "300",   "select mdvr.purge_positions(20000)",
       false, true },
+    { "old_alarms",  "300",   "select mdvr.purge_alarms(1000)", false, true },
     { "usage",       "600",   "select mdvr.usage_snapshot()", false, false },
     { "history",     "900",   "select mdvr.purge_history(20000)",
       false, true },

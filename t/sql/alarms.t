@@ -172,4 +172,30 @@ is $t->value("select alarm_id from mdvr.download where path = '/late_1'"), $behi
 is $t->value("select alarm_id from mdvr.alarm_message where uid = 'L1'"), $behind->[0], 'and its announcement';
 is $t->value("select alarm_id from mdvr.alarm_message where uid = 'L2'"), undef, 'and not that of the other';
 
+# Alarms end with the retention, when nothing of theirs is left.
+my $purge = sub { $worker->value('select mdvr.purge_alarms(100)') };
+my $count = sub { $t->value('select count(*) from mdvr.alarm') };
+$t->sql("update mdvr.alarm set ended_at = coalesce(ended_at, started_at), end_reason = coalesce(end_reason, 'device')");
+is $purge->(), 0, 'no alarm is old';
+$t->sql("update mdvr.alarm set received_at = now() - interval '91 days'");
+$t->sql("update mdvr.alarm set ended_at = null, end_reason = null where id = ?", $old->[0]);
+$t->sql('update mdvr.alarm set legal_hold = true where id = ?', $cur->[0]);
+$t->sql("update mdvr.download set status = 'complete'");
+$t->sql("update mdvr.download set status = 'queued' where path = '/late_1'");
+my $all = $count->();
+is $purge->() + 3, $all, 'old ones go, but not what is open, held, or still being fetched';
+is $t->value(q{select string_agg(id::text, ' ' order by id) from mdvr.alarm}), join(' ', sort $old->[0], $cur->[0], $behind->[0]), 'these stay';
+$t->sql('update mdvr.tenant set legal_hold = true');
+$t->sql("update mdvr.alarm set ended_at = started_at, end_reason = 'device', legal_hold = false");
+$t->sql("update mdvr.download set status = 'complete'");
+is $purge->(), 0, 'under a tenant\'s hold nothing goes';
+$t->sql('update mdvr.tenant set legal_hold = false');
+my $media = $stream->value(q{select mdvr.media_create(?, ?, null, 1, 'mp4', 'snapshot', '/m', now(), 10, sha256('x'))}, $dev, $cur->[0]);
+is $purge->(), 2, 'then they do';
+is $count->(), 1, 'but for that of a media item';
+$t->sql('delete from mdvr.media');
+is $purge->(), 1, 'which goes after it';
+is $t->value('select count(*) from mdvr.alarm_message where alarm_id is not null') + $t->value('select count(*) from mdvr.download where alarm_id is not null'), 0,
+    'with what was of them';
+
 $t->done;
