@@ -6,13 +6,16 @@
  * waiting: every few seconds it copies the newest key frame of a stream that is
  * live anyway, and when it has a few of them the analysers look at them as at a
  * clip.  What they find is an event of the device, once in a while for each
- * kind and channel (sql/migrations/0065_live_findings.sql).
+ * kind and channel (sql/migrations/0097_live_picture.sql); its picture is staged
+ * and becomes a media item like a snapshot.
  *
  * The cost has a bound: so many streams at a time, one picture of each per
  * interval; what is above that is not looked at.
  */
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <poll.h>
 #include <signal.h>
@@ -20,9 +23,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bus/mdvr_bus.h"
+#include "mdvr/domain/job.h"
 #include "worker/analyser.h"
 #include "worker/handler.h"
 #include "worker/watch.h"
@@ -168,15 +173,137 @@ watch_frame(watch_t *w)
 }
 
 
-static void
-watch_tell(watch_t *w, const wk_finding_t *f)
+/* What is in the file outlives a crash of the machine. */
+
+static bool
+watch_sync(const char *path)
 {
+    int   fd;
+    bool  ok;
+
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0) {
+        return false;
+    }
+
+    ok = fsync(fd) == 0;
+    close(fd);
+
+    return ok;
+}
+
+
+/*
+ * The picture of a finding, staged under its media id: "<id>.part".  False:
+ * there is none, and the finding is told without.
+ */
+
+static bool
+watch_picture_make(const watch_t *w, const wk_finding_t *f, const char *media)
+{
+    int   n;
+    char  path[PATH_MAX];
+
+    if (watch_conf->state_dir == NULL) {
+        return false;
+    }
+
+    snprintf(path, sizeof(path), "%s/staged", watch_conf->state_dir);
+    (void) mkdir(path, 0700);
+
+    n = snprintf(path, sizeof(path), "%s/staged/%s.part",
+                 watch_conf->state_dir, media);
+
+    if (n < 0 || (size_t) n >= sizeof(path)) {
+        return false;
+    }
+
+    if (wk_sample_write(&w->window, f->sample, path) && watch_sync(path)) {
+        return true;
+    }
+
+    unlink(path);
+
+    return false;
+}
+
+
+/* It was told: the picture is a job now.  Or it was not: the picture goes. */
+
+static void
+watch_picture_end(const watch_t *w, const char *media, int64_t at_ms,
+    bool told)
+{
+    FILE        *f;
+    bool         ok;
+    char         part[PATH_MAX], bin[PATH_MAX], side[PATH_MAX], job[PATH_MAX],
+                 doc[MDVR_JOB_MAX + 1];
+    mdvr_buf_t   b;
+    mdvr_job_t   j;
+    const char  *dir = watch_conf->state_dir;
+
+    if (snprintf(part, sizeof(part), "%s/staged/%s.part", dir, media)
+        >= (int) sizeof(part) - 8)
+    {
+        return;
+    }
+
+    if (!told) {
+        unlink(part);
+        return;
+    }
+
+    snprintf(bin, sizeof(bin), "%s/staged/%s.bin", dir, media);
+    snprintf(side, sizeof(side), "%s/staged/%s.job.part", dir, media);
+    snprintf(job, sizeof(job), "%s/staged/%s.job", dir, media);
+
+    memset(&j, 0, sizeof(j));
+    j.id = mdvr_cstr(media);
+    j.tenant_id = mdvr_cstr(w->tenant);
+    j.device_id = mdvr_cstr(w->device);
+    j.file = mdvr_cstr(bin);
+    j.media_kind = "jpeg";
+    j.source = "snapshot";
+    j.channel = w->channel;
+    j.at_ms = at_ms;
+
+    b = mdvr_buf(doc, sizeof(doc) - 1);
+    mdvr_job_write(&b, MDVR_JOB_INGEST, &j, wk_now_ms());
+    doc[b.len] = '\0';
+
+    f = b.full ? NULL : fopen(side, "we");
+    ok = f && fputs(doc, f) >= 0;
+    ok = f && fclose(f) == 0 && ok;
+
+    if (!ok || !watch_sync(side) || rename(part, bin) != 0
+        || rename(side, job) != 0)
+    {
+        wk_log(WK_WARN, "a live picture is lost", "reason", strerror(errno),
+               NULL);
+        unlink(part);
+        unlink(bin);
+        unlink(side);
+        return;
+    }
+
+    /* lost when Redis is away: the worker looks at .job files, too */
+    wk_queue_add(&watch_redis, MDVR_JOB_INGEST, watch_conf->node, doc);
+}
+
+
+/* True when it was told: not each finding is (0065_live_findings.sql). */
+
+static bool
+watch_tell(watch_t *w, const wk_finding_t *f, const char *media)
+{
+    bool         told;
     char         channel[8], confidence[24], at[32], box[120], repeat[16];
     PGresult    *res;
     const char  *message;
-    const char  *v[9] = { w->device, channel, f->kind, confidence, at,
-                          f->boxed ? box : NULL, f->model, f->version,
-                          repeat };
+    const char  *v[10] = { w->device, channel, f->kind, confidence, at,
+                           f->boxed ? box : NULL, f->model, f->version,
+                           repeat, media };
 
     snprintf(channel, sizeof(channel), "%u", w->channel);
     snprintf(confidence, sizeof(confidence), "%.3f", f->confidence);
@@ -187,28 +314,48 @@ watch_tell(watch_t *w, const wk_finding_t *f)
     snprintf(repeat, sizeof(repeat), "%u", watch_repeat_s);
 
     if (!wk_db_begin(&watch_db, NULL)) {
-        return;
+        return false;
     }
 
     res = wk_db(&watch_db, "select message from mdvr.live_finding($1, "
                 "$2::integer, $3, $4::real, to_timestamp($5::float8), "
-                "$6::jsonb, $7, $8, make_interval(secs => $9::integer))", 9,
-                v);
+                "$6::jsonb, $7, $8, make_interval(secs => $9::integer), $10)",
+                10, v);
     if (res == NULL) {
         wk_log(WK_WARN, "cannot tell what was seen", "reason",
                watch_db.error, NULL);
-        return;
+        return false;
     }
 
-    if (wk_db_commit(&watch_db) && PQntuples(res)
-        && (message = wk_db_get(res, 0, 0)) != NULL)
-    {
+    told = wk_db_commit(&watch_db) && PQntuples(res)
+           && (message = wk_db_get(res, 0, 0)) != NULL;
+
+    if (told) {
         wk_redis_publish(&watch_redis, w->tenant, message);
         wk_log(WK_INFO, "seen in a live stream", "device_id", w->device,
                "kind", f->kind, NULL);
     }
 
     PQclear(res);
+
+    return told;
+}
+
+
+static void
+watch_found(watch_t *w, const wk_finding_t *f)
+{
+    bool  picture, told;
+    char  media[37];
+
+    wk_uuid(media);
+    picture = watch_picture_make(w, f, media);
+    told = watch_tell(w, f, picture ? media : NULL);
+
+    if (picture) {
+        watch_picture_end(w, media, w->began_ms + (int64_t) (f->at_s * 1000),
+                          told);
+    }
 }
 
 
@@ -233,7 +380,7 @@ watch_look(watch_t *w)
     }
 
     for (i = 0; i < look.n; i++) {
-        watch_tell(w, &look.found[i]);
+        watch_found(w, &look.found[i]);
     }
 
     snprintf(usage, sizeof(usage), "%.0f", ceil(w->window.duration_s));

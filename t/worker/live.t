@@ -33,6 +33,7 @@ for my $d ([ '00007', $id ], [ '00008', $other ]) {
     push @players, $m->play_on($dark);
 }
 ok eventually(sub { 2 == grep { $_->{state} eq 'live' } $bus->sessions }, 10), 'two streams are live';
+my $jobs = $t->daemon('mdvr-worker', { MDVR_AI => 'none' });
 my $w = $t->daemon('mdvr-worker', { MDVR_AI_LIVE_S => 1, MDVR_AI => 'camera' }, 'watch');
 
 my $seen;
@@ -41,6 +42,11 @@ while (!$seen && time < $until) { my $e = $ws->next('device', 5); $seen = $e if 
 is_deeply [ @{ $seen // {} }{qw(kind device_id channel model serial)} ], [ 'camera_black', $id, 2, 'camera', '00007' ], 'what is seen is an event'
     or diag $t->daemon_log($w);
 cmp_ok $seen->{confidence}, '>', 0.5, 'with its confidence';
+ok eventually(sub { ($api->get("/media/$seen->{media_id}")->{json}{status} // '') eq 'ready' }, MDVR::Test::patience(20)), 'and its picture, an item of its own'
+    or diag $t->daemon_log($w), $t->daemon_log($jobs);
+my $item = $api->get("/media/$seen->{media_id}")->{json};
+is_deeply [ @$item{qw(kind device_id channel at)} ], [ 'jpeg', $id, 2, $seen->{at} ], 'of that moment';
+is substr($t->http->request('GET', $item->{thumbnail_url})->{body}, 0, 3), "\xff\xd8\xff", 'which can be looked at';
 like $seen->{at}, qr/^20\d\d-.*Z$/, 'and its time';
 my ($again) = grep { ($_->{event} // '') eq 'finding' } @{ $api->get('/events?topics=device')->{json}{items} };
 is $again->{id}, $seen->{id}, 'it is in the events, too';
@@ -51,7 +57,8 @@ ok eventually(sub { $metered->() > $first }, MDVR::Test::patience(40)), 'it goes
 is $t->value("select count(*) from mdvr.event where message->>'event' = 'finding'"), 1, 'the same is not told again at once';
 is $t->value("select count(*) from mdvr.event where message->>'device_id' = ?::text and message->>'event' = 'finding'", $other), 0,
     'a device whose settings do not want it is not looked at';
-is $t->value('select count(*) from mdvr.finding') + $t->value('select count(*) from mdvr.media'), 0, 'and nothing is stored';
+is $t->value('select count(*) from mdvr.media'), 1, 'and no other picture is stored';
+is_deeply [ glob "$n->{dir}/state/staged/*" ], [], 'nor left behind';
 is $t->value("select mdvr.live_watch(?)", $id), $tenant, 'it would go on';
 $t->sql('insert into mdvr.plan (tenant_id, max_ai_minutes) values (?, 0) on conflict (tenant_id) do update set max_ai_minutes = 0', $tenant);
 is $t->value("select mdvr.live_watch(?)", $id), undef, 'but not beyond the minutes of the plan';
@@ -59,5 +66,5 @@ is $t->value("select mdvr.live_watch(?)", $id), undef, 'but not beyond the minut
 MDVR::Media::play_stop($_) for @players;
 $bus->run('end', $_->[0]{slot}) for @views;
 $_->[1]->() for @views;
-$t->daemon_stop($w, 'TERM');
+$t->daemon_stop($_, 'TERM') for $w, $jobs;
 $t->done;
