@@ -43,15 +43,24 @@ wk_db_ignore(void *data, const PGresult *res)
 }
 
 
+/*
+ * A host that went away without a word is noticed: what the settings say of it
+ * goes before, as the last of two equal words counts.
+ */
+
 static bool
 wk_db_connect(wk_db_t *db)
 {
+    const char  *names[] = { "connect_timeout", "keepalives_idle",
+                             "tcp_user_timeout", "dbname", NULL };
+    const char  *values[] = { "10", "30", "60000", db->conf->pg, NULL };
+
     if (db->c && PQstatus(db->c) == CONNECTION_OK) {
         return true;
     }
 
     wk_db_close(db);
-    db->c = PQconnectdb(db->conf->pg);
+    db->c = PQconnectdbParams(names, values, 1);
 
     if (PQstatus(db->c) != CONNECTION_OK) {
         wk_db_failed(db, PQerrorMessage(db->c));

@@ -40,6 +40,7 @@
 #include "worker/worker.h"
 
 #define PLAYERS         32
+#define CONNECT_MS      1000            /* the media port is next door */
 #define KEYS_ONLY       2.0             /* speed */
 #define OUT_MAX         (4U << 20)      /* bytes that the front has not taken */
 #define LOOK_MS         50              /* at the note */
@@ -187,10 +188,14 @@ player_put(player_t *p, const mdvr_buf_t *b)
 }
 
 
+/* The media port of this node, which answers at once or is not there. */
+
 static int
 player_connect(const char *host, const char *port)
 {
-    int               fd, on = 1;
+    int               fd, err, on = 1;
+    socklen_t         len = sizeof(err);
+    struct pollfd     wait;
     struct addrinfo   hint, *list;
 
     memset(&hint, 0, sizeof(hint));
@@ -202,11 +207,19 @@ player_connect(const char *host, const char *port)
         return -1;
     }
 
-    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     if (fd >= 0 && connect(fd, list->ai_addr, list->ai_addrlen) != 0) {
-        close(fd);
-        fd = -1;
+        wait.fd = fd;
+        wait.events = POLLOUT;
+
+        if (errno != EINPROGRESS || poll(&wait, 1, CONNECT_MS) != 1
+            || getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0
+            || err != 0)
+        {
+            close(fd);
+            fd = -1;
+        }
     }
 
     freeaddrinfo(list);
