@@ -3,6 +3,12 @@
 # The application's roles (mdvr_stream, mdvr_api, mdvr_worker) get passwords
 # that are derived from the administrator's, so that several nodes that are
 # given the same URL agree on them.  They are written to $SECRETS/pgpass.
+#
+# Every user of the machine can read the arguments of a program: passwords and
+# keys go to programs in their environment, from a file, or on their standard input.
+
+# shellcheck source=/dev/null
+. "$TOP/sql/connect.sh"
 
 PGBIN=$(ls -d /usr/lib/postgresql/15/bin 2>/dev/null || ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1 || true)
 
@@ -60,8 +66,16 @@ postgres_stop() {
 
 url_encode() { jq -rn --arg s "$1" '$s|@uri'; }
 
-# The administrator's URL.  Sets DATABASE_URL, ADMIN_PASSWORD.
+# The administrator's URL.  Sets DATABASE_URL, ADMIN_PASSWORD, and DATABASE_PLACE:
+# the URL without its password.
 database_find() {
+    local url PGPASSWORD
+    database_url
+    connect "$DATABASE_URL"
+    DATABASE_PLACE=$url
+}
+
+database_url() {
     if postgres_private; then
         ADMIN_PASSWORD=$(cat "$SECRETS/postgres")
         DATABASE_URL="postgresql://mdvr_admin:$ADMIN_PASSWORD@/mdvr?host=$(url_encode "$PGSOCK")&port=5432"
@@ -76,7 +90,7 @@ database_find() {
 }
 
 role_password() {
-    printf '%s:%s' "$1" mdvr | openssl dgst -sha256 -hmac "$ADMIN_PASSWORD" -r | cut -d' ' -f1
+    KEY=$ADMIN_PASSWORD perl -MDigest::SHA=hmac_sha256_hex -e 'print hmac_sha256_hex("$ARGV[0]:mdvr", $ENV{KEY})' "$1"
 }
 
 # The key that seals secrets in the database: nodes of one database need the same.
@@ -85,16 +99,16 @@ seal_prepare() {
     local key
     key=$(role_password seal)
     [ "$(head -n 1 "$SECRETS/seal" 2>/dev/null)" != "$key" ] || return 0
-    { echo "$key"; grep -vx "$key" "$SECRETS/seal" 2>/dev/null | head -n 7 || true; } | put_secret seal "$SVC_USER"
+    { echo "$key"; grep -vxf <(echo "$key") "$SECRETS/seal" 2>/dev/null | head -n 7 || true; } | put_secret seal "$SVC_USER"
 }
 
-admin_sql() { psql -X -q -A -t -v ON_ERROR_STOP=1 -d "$DATABASE_URL" "$@"; }
+admin_sql() { PGPASSWORD=$ADMIN_PASSWORD psql -X -q -A -t -v ON_ERROR_STOP=1 -d "$DATABASE_PLACE" "$@"; }
 
 # Connection string of one of the application's roles, for libpq; name
 # resolution would block nginx, so it is done here.
 role_conninfo() {
     local facts host port db addr=
-    facts=$(psql -X -q -A -t -F ' ' -d "$DATABASE_URL" -c '\echo :HOST :PORT :DBNAME')
+    facts=$(admin_sql -F ' ' -c '\echo :HOST :PORT :DBNAME')
     read -r host port db <<<"$facts"
     if [ "${host:0:1}" != / ] && [[ ! $host =~ ^[0-9.]+$ ]]; then
         addr=$(getent ahostsv4 "$host" | awk 'NR == 1 { print $1 }')
@@ -116,7 +130,7 @@ database_prepare() {
     seal_prepare
 
     say "bringing the database schema up to date"
-    "$TOP/sql/migrate" "$DATABASE_URL" >"$RUN/migrate.log" 2>&1 8>&- \
+    MDVR_DATABASE_URL=$DATABASE_URL "$TOP/sql/migrate" >"$RUN/migrate.log" 2>&1 8>&- \
         || { tail "$RUN/migrate.log" >&2; fail "migration failed"; }
 
     # passwords of the roles: set only when they changed, since two nodes may start at once
@@ -145,7 +159,8 @@ database_first_admin() {
     local email=admin@mdvr.local password hash answer
     password=$(openssl rand -base64 18 | tr '+/' '-_')
     hash=$("$BIN/mdvr-passwd" <<<"$password")
-    answer=$(admin_sql -v email="$email" -v hash="$hash" <<'SQL'
+    answer=$(HASH=$hash admin_sql -v email="$email" <<'SQL'
+\getenv hash HASH
 select row_to_json(b) from mdvr.bootstrap_admin(:'email', :'hash', 'My fleet') b where tenant_id is not null;
 SQL
     )
@@ -154,7 +169,7 @@ SQL
         return
     fi
     ( umask 077
-      jq -n --arg email "$email" --arg password "$password" --argjson made "$answer" \
-          '{email: $email, password: $password} + $made' >"$MDVR_VAR/credentials.json.new" )
+      PASSWORD=$password jq -n --arg email "$email" --argjson made "$answer" \
+          '{email: $email, password: env.PASSWORD} + $made' >"$MDVR_VAR/credentials.json.new" )
     mv "$MDVR_VAR/credentials.json.new" "$MDVR_VAR/credentials.json"
 }
