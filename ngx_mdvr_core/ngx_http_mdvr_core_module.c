@@ -1,6 +1,7 @@
 /*
  * The HTTP side of the core: "mdvr_health" (/healthz, /readyz),
- * "mdvr_metrics" and the variable $mdvr_request_id.
+ * "mdvr_metrics" and the variables $mdvr_request_id, $mdvr_trace_id and
+ * $mdvr_tenant_id.
  *
  * /healthz says that the process answers; /readyz asks PostgreSQL (each role
  * that is configured), Redis and the storage, and whether tokens can be signed.
@@ -12,6 +13,7 @@
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
+#include "ngx_mdvr_core/ngx_mdvr_trace.h"
 
 
 #define NGX_MDVR_READY_TIMEOUT  2000    /* ms */
@@ -140,19 +142,63 @@ ngx_http_mdvr_request_id_variable(ngx_http_request_t *r,
 }
 
 
+/* $mdvr_trace_id (1), $mdvr_tenant_id (2): "" when there is none. */
+
+static ngx_int_t
+ngx_http_mdvr_log_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    u_char     *p;
+    ngx_str_t   text;
+
+    p = ngx_pnalloc(r->pool, ngx_max(NGX_MDVR_TRACE_KEY_LEN,
+                                     NGX_MDVR_UUID_LEN));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (data == 1) {
+        text = ngx_mdvr_http_trace_key(r, p);
+
+    } else {
+        text = ngx_mdvr_http_tenant(r, p);
+    }
+
+    v->len = text.len;
+    v->data = text.data;
+    v->valid = 1;
+    v->no_cacheable = 1;                /* known later, maybe */
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_http_mdvr_core_add_variables(ngx_conf_t *cf)
 {
     ngx_http_variable_t  *var;
 
-    static ngx_str_t      name = ngx_string("mdvr_request_id");
+    ngx_uint_t            i;
 
-    var = ngx_http_add_variable(cf, &name, 0);
-    if (var == NULL) {
-        return NGX_ERROR;
+    static struct {
+        ngx_str_t                    name;
+        ngx_http_get_variable_pt     handler;
+    } vars[] = {
+        { ngx_string("mdvr_request_id"), ngx_http_mdvr_request_id_variable },
+        { ngx_string("mdvr_trace_id"), ngx_http_mdvr_log_variable },
+        { ngx_string("mdvr_tenant_id"), ngx_http_mdvr_log_variable }
+    };
+
+    for (i = 0; i < sizeof(vars) / sizeof(vars[0]); i++) {
+        var = ngx_http_add_variable(cf, &vars[i].name, 0);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = vars[i].handler;
+        var->data = i;
     }
-
-    var->get_handler = ngx_http_mdvr_request_id_variable;
 
     return NGX_OK;
 }

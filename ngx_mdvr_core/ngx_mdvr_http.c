@@ -247,6 +247,39 @@ ngx_mdvr_http_traceparent(ngx_http_request_t *r)
 }
 
 
+ngx_str_t
+ngx_mdvr_http_trace_key(ngx_http_request_t *r, u_char *buf)
+{
+    ngx_str_t             of;
+    ngx_mdvr_http_ctx_t  *ctx;
+
+    ctx = ngx_mdvr_http_ctx(r);
+    of = ctx && ctx->traceparent.len ? ctx->traceparent
+                                     : ngx_mdvr_http_trace_sent(r);
+
+    return ngx_mdvr_trace_key(&of, buf);
+}
+
+
+ngx_str_t
+ngx_mdvr_http_tenant(ngx_http_request_t *r, u_char *buf)
+{
+    ngx_str_t             tenant;
+    ngx_mdvr_http_ctx_t  *ctx;
+
+    ctx = ngx_mdvr_http_ctx(r);
+
+    tenant.data = buf;
+    tenant.len = 0;
+
+    if (ctx && ctx->asked && ctx->rc == MDVR_OK && ctx->principal.has_tenant) {
+        tenant.len = ngx_mdvr_uuid_print(buf, &ctx->principal.tenant) - buf;
+    }
+
+    return tenant;
+}
+
+
 void
 ngx_mdvr_http_span_end(ngx_http_request_t *r, const ngx_str_t *route,
     ngx_uint_t status)

@@ -35,6 +35,15 @@ ngx_str_t *ngx_mdvr_http_request_id(ngx_http_request_t *r);
  */
 ngx_str_t ngx_mdvr_http_traceparent(ngx_http_request_t *r);
 
+/* "trace_id" of its log line as by ngx_mdvr_trace_key(): begins no span. */
+ngx_str_t ngx_mdvr_http_trace_key(ngx_http_request_t *r, u_char *buf);
+
+/*
+ * The tenant of whoever asks, printed into `buf` of NGX_MDVR_UUID_LEN bytes; ""
+ * while that is not known.
+ */
+ngx_str_t ngx_mdvr_http_tenant(ngx_http_request_t *r, u_char *buf);
+
 /* The span of a request; both do nothing when spans are not made. */
 void ngx_mdvr_http_span_begin(ngx_http_request_t *r);
 void ngx_mdvr_http_span_end(ngx_http_request_t *r, const ngx_str_t *route,

@@ -227,6 +227,25 @@ ngx_mdvr_span_end(ngx_mdvr_span_t *span, mdvr_span_kind_e kind,
 }
 
 
+ngx_str_t
+ngx_mdvr_trace_key(const ngx_str_t *of, u_char *buf)
+{
+    ngx_str_t     key;
+    mdvr_trace_t  t;
+
+    key.data = buf;
+    key.len = 0;
+
+    if (mdvr_trace_read(&t, mdvr_str(of->data, of->len))
+        || mdvr_trace_alarm(&t, mdvr_str(of->data, of->len), 0))
+    {
+        key.len = ngx_hex_dump(buf, t.trace, 16) - buf;
+    }
+
+    return key;
+}
+
+
 void
 ngx_mdvr_trace_alarm(const ngx_str_t *alarm_id, int64_t start_us,
     mdvr_str_t name, const mdvr_span_attr_t *attrs, ngx_uint_t nattrs)

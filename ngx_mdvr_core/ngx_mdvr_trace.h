@@ -60,6 +60,16 @@ void ngx_mdvr_trace_alarm(const ngx_str_t *alarm_id, int64_t start_us,
  */
 ngx_str_t ngx_mdvr_trace_of_alarm(const ngx_str_t *alarm_id, u_char *buf);
 
+
+#define NGX_MDVR_TRACE_KEY_LEN  32
+
+/*
+ * "trace_id" of log lines into `buf` of NGX_MDVR_TRACE_KEY_LEN bytes: of an
+ * alarm's id, as in ngx_mdvr_trace_alarm(), or of a traceparent; "" of anything
+ * else.  Whether spans are made does not matter.
+ */
+ngx_str_t ngx_mdvr_trace_key(const ngx_str_t *of, u_char *buf);
+
 /* The traceparent that continues below this span, into `buf` as above; "" when
  * it has none. */
 ngx_str_t ngx_mdvr_span_parent(const ngx_mdvr_span_t *span, u_char *buf);

@@ -83,6 +83,7 @@ static ngx_int_t ngx_stream_mdvr_file_tick(ngx_stream_mdvr_media_t *m);
 static void ngx_stream_mdvr_file_close(ngx_stream_mdvr_media_t *m);
 static void ngx_stream_mdvr_file_span(ngx_stream_mdvr_file_t *file);
 static void ngx_stream_mdvr_file_span_end(ngx_stream_mdvr_media_t *m);
+static void ngx_stream_mdvr_file_log(ngx_stream_mdvr_media_t *m);
 static ngx_int_t ngx_stream_mdvr_file_stage(ngx_stream_mdvr_media_t *m);
 static void ngx_stream_mdvr_file_thread(void *data, ngx_log_t *log);
 static void ngx_stream_mdvr_file_staged(ngx_event_t *ev);
@@ -612,6 +613,43 @@ ngx_stream_mdvr_file_span_end(ngx_stream_mdvr_media_t *m)
 }
 
 
+/* How a transfer ended, with the keys by which an alarm is followed. */
+
+static void
+ngx_stream_mdvr_file_log(ngx_stream_mdvr_media_t *m)
+{
+    u_char                   tenant[NGX_MDVR_UUID_LEN],
+                             trace[NGX_MDVR_TRACE_KEY_LEN];
+    ngx_str_t                of, key;
+    const char              *alarm, *request, *parent;
+    ngx_mdvr_uuid_t          id;
+    ngx_stream_mdvr_file_t  *file = m->data;
+
+    if (m->info == NULL || file->note == NULL) {
+        return;
+    }
+
+    alarm = ngx_stream_mdvr_file_word(file, "alarm_id");
+    parent = ngx_stream_mdvr_file_word(file, "traceparent");
+    request = ngx_stream_mdvr_file_word(file, "request_id");
+
+    of.data = (u_char *) (parent && *parent ? parent : alarm ? alarm : "");
+    of.len = ngx_strlen(of.data);
+    key = ngx_mdvr_trace_key(&of, trace);
+
+    ngx_memcpy(id.b, m->info->tenant_id, 16);
+    (void) ngx_mdvr_uuid_print(tenant, &id);
+
+    ngx_log_error(NGX_LOG_INFO, m->connection->log, 0,
+                  "file %s at %O, tenant_id: %*s, device: \"%s\", "
+                  "session: %s, alarm_id: %s, request_id: %s, trace_id: %V",
+                  file->done ? "received, complete" : "interrupted",
+                  (off_t) file->safe, (size_t) NGX_MDVR_UUID_LEN, tenant,
+                  m->info->serial, m->info->session, alarm ? alarm : "",
+                  request ? request : "", &key);
+}
+
+
 static void
 ngx_stream_mdvr_file_close(ngx_stream_mdvr_media_t *m)
 {
@@ -619,6 +657,7 @@ ngx_stream_mdvr_file_close(ngx_stream_mdvr_media_t *m)
     ngx_stream_mdvr_stage_t  *stage = file->stage;
 
     ngx_stream_mdvr_file_span_end(m);
+    ngx_stream_mdvr_file_log(m);
 
     json_decref(file->note);
     file->note = NULL;

@@ -447,6 +447,24 @@ void ngx_mdvr_store_detach(ngx_mdvr_link_t *link);
 void ngx_mdvr_store_replay(ngx_mdvr_journal_t *j, ngx_uint_t kind,
     ngx_str_t *params, ngx_uint_t n);
 
+
+/* -- _stored.c: what follows --------------------------------------------- */
+
+typedef struct {
+    ngx_uint_t                    kind;         /* ngx_mdvr_store_kind_e */
+    const char                   *sql;          /* of the call */
+    ngx_uint_t                    rows;         /* column 0 is a message */
+    const ngx_mdvr_uuid_t        *tenant_id;
+    const ngx_mdvr_uuid_t        *device_id;
+    mdvr_str_t                    serial;       /* empty: not known */
+    ngx_log_t                    *log;
+    int64_t                       sent_us;      /* 0: not known */
+} ngx_mdvr_stored_t;
+
+/* Logs it, ends its spans and tells the tenant's viewers. */
+void ngx_mdvr_stored(const ngx_mdvr_stored_t *s,
+    const ngx_mdvr_pg_rows_t *rows);
+
 /* Publishes an event message of a tenant. */
 void ngx_mdvr_sig_publish(const ngx_mdvr_uuid_t *tenant_id, ngx_str_t *msg,
     ngx_uint_t flags);

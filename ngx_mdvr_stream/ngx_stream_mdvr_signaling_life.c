@@ -429,6 +429,13 @@ ngx_mdvr_link_log(ngx_log_t *log, u_char *buf, size_t len)
     if (link && link->serial_len) {
         p = ngx_snprintf(buf, len, ", device: \"%*s\"",
                          (size_t) link->serial_len, link->serial);
+
+        if (link->state == NGX_MDVR_LINK_ONLINE
+            && (size_t) (buf + len - p) > NGX_MDVR_UUID_LEN + 13)
+        {
+            p = ngx_cpymem(p, ", tenant_id: ", 13);
+            p = ngx_mdvr_uuid_print(p, &link->tenant_id);
+        }
     }
 
     return p;

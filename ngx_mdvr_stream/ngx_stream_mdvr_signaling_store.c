@@ -23,13 +23,9 @@
 #include "ngx_mdvr_stream/ngx_stream_mdvr_signaling.h"
 
 #include "mdvr/basics/json.h"
-#include "mdvr/domain/keys.h"
-#include "ngx_mdvr_core/ngx_mdvr_download.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 #include "ngx_mdvr_core/ngx_mdvr_trace.h"
 #include "ngx_mdvr_core/ngx_mdvr_pg.h"
-#include "ngx_mdvr_core/ngx_mdvr_record.h"
-#include "ngx_mdvr_core/ngx_mdvr_redis.h"
 
 
 #define NGX_MDVR_STORE_FLIGHT   16          /* records sent at a time */
@@ -65,14 +61,8 @@ static ngx_int_t ngx_mdvr_store_batch_send(ngx_mdvr_store_t *first,
 static void ngx_mdvr_store_batched(void *data, const ngx_mdvr_pg_rows_t *rows,
     mdvr_rc_t rc);
 static ngx_uint_t ngx_mdvr_store_flying(const ngx_mdvr_store_t *store);
-static void ngx_mdvr_store_events(ngx_uint_t kind,
-    const ngx_mdvr_uuid_t *tenant_id, const ngx_mdvr_uuid_t *device_id,
-    const ngx_mdvr_pg_rows_t *rows, int64_t sent_us);
-static void ngx_mdvr_store_record(const ngx_mdvr_uuid_t *device_id,
+static void ngx_mdvr_store_told(const ngx_mdvr_store_t *store,
     const ngx_mdvr_pg_rows_t *rows);
-static void ngx_mdvr_store_trace(ngx_uint_t kind,
-    const ngx_mdvr_uuid_t *tenant_id, const ngx_mdvr_pg_rows_t *rows,
-    int64_t sent_us);
 static ngx_int_t ngx_mdvr_store_send(ngx_uint_t kind, ngx_str_t *params,
     ngx_msec_t timeout, ngx_mdvr_pg_done_pt done, void *data);
 static void ngx_mdvr_store_replayed(void *data,
@@ -300,8 +290,7 @@ ngx_mdvr_store_stored(void *data, const ngx_mdvr_pg_rows_t *rows,
     ngx_mdvr_store_t  *store = data;
 
     if (rc == MDVR_OK) {
-        ngx_mdvr_store_events(store->kind, &store->tenant_id,
-                              &store->device_id, rows, store->sent_us);
+        ngx_mdvr_store_told(store, rows);
         ngx_mdvr_store_finish(store, 1);
         return;
     }
@@ -748,8 +737,7 @@ ngx_mdvr_store_recorded(void *data, const ngx_mdvr_pg_rows_t *rows,
     ngx_mdvr_store_t  *store = data;
 
     if (rc == MDVR_OK) {
-        ngx_mdvr_store_events(store->kind, &store->tenant_id,
-                              &store->device_id, rows, 0);
+        ngx_mdvr_store_told(store, rows);
 
         if (store->kind == NGX_MDVR_STORE_HELD) {
             ngx_mdvr_task_held_rows(&store->device_id, rows);
@@ -776,6 +764,25 @@ ngx_mdvr_store_recorded(void *data, const ngx_mdvr_pg_rows_t *rows,
 
 
 /* -- both ----------------------------------------------------------------- */
+
+static void
+ngx_mdvr_store_told(const ngx_mdvr_store_t *store,
+    const ngx_mdvr_pg_rows_t *rows)
+{
+    ngx_mdvr_stored_t  told = {
+        .kind = store->kind,
+        .sql = ngx_mdvr_store_calls[store->kind].sql,
+        .rows = ngx_mdvr_store_calls[store->kind].rows,
+        .tenant_id = &store->tenant_id,
+        .device_id = &store->device_id,
+        .serial = store->serial,
+        .log = store->link ? store->link->connection->log : ngx_mdvr_sig.log,
+        .sent_us = store->sent_us
+    };
+
+    ngx_mdvr_stored(&told, rows);
+}
+
 
 static ngx_int_t
 ngx_mdvr_store_send(ngx_uint_t kind, ngx_str_t *params, ngx_msec_t timeout,
@@ -834,153 +841,6 @@ ngx_mdvr_store_refused(mdvr_rc_t rc)
 }
 
 
-/*
- * The trace of an alarm begins with the message that made it, from the moment
- * it came; what ends it and what announces its file are spans below that one.
- */
-
-static void
-ngx_mdvr_store_trace(ngx_uint_t kind, const ngx_mdvr_uuid_t *tenant_id,
-    const ngx_mdvr_pg_rows_t *rows, int64_t sent_us)
-{
-    u_char            tenant[NGX_MDVR_UUID_LEN], buf[MDVR_TRACEPARENT_LEN];
-    int64_t           received_us;
-    ngx_str_t         id, keyword, later, above;
-    ngx_mdvr_span_t   span, db;
-
-    id = ngx_mdvr_pg_value(rows, 0, 2);
-    keyword = ngx_mdvr_pg_value(rows, 0, 3);
-    later = ngx_mdvr_pg_value(rows, 0, 4);
-
-    if (id.len == 0
-        || ngx_mdvr_pg_int(rows, 0, 5, &received_us) != NGX_OK)
-    {
-        return;
-    }
-
-    (void) ngx_mdvr_uuid_print(tenant, tenant_id);
-
-    mdvr_span_attr_t  call[] = {
-        { "db.system", MDVR_STR("postgresql"), 0 },
-        { "db.statement", mdvr_cstr(ngx_mdvr_store_calls[kind].sql), 0 }
-    };
-
-    mdvr_span_attr_t  attrs[] = {
-        { "mdvr.keyword", ngx_mdvr_sig_view(&keyword), 0 },
-        { "mdvr.alarm_id", ngx_mdvr_sig_view(&id), 0 },
-        { "mdvr.tenant_id", mdvr_str(tenant, NGX_MDVR_UUID_LEN), 0 }
-    };
-
-    above = ngx_mdvr_trace_of_alarm(&id, buf);
-
-    if (later.len && later.data[0] == 't') {
-        ngx_mdvr_span_child(&span, &above);
-        above = ngx_mdvr_span_parent(&span, buf);
-        span.start_us = received_us;
-        ngx_mdvr_span_end(&span, MDVR_SPAN_SERVER,
-                          ngx_mdvr_sig_view(&keyword), NULL, attrs, 3);
-
-    } else {
-        ngx_mdvr_trace_alarm(&id, received_us, ngx_mdvr_sig_view(&keyword),
-                             attrs, 3);
-    }
-
-    ngx_mdvr_span_child(&db, &above);
-    db.start_us = sent_us ? sent_us : db.start_us;
-    ngx_mdvr_span_end(&db, MDVR_SPAN_CLIENT, MDVR_STR("postgresql"), NULL,
-                      call, 2);
-}
-
-
-/* What is live of the device is recorded when its tenant wants that. */
-
-static void
-ngx_mdvr_store_record(const ngx_mdvr_uuid_t *device_id,
-    const ngx_mdvr_pg_rows_t *rows)
-{
-    ngx_str_t        wanted;
-    ngx_mdvr_uuid_t  alarm;
-
-    wanted = ngx_mdvr_pg_value(rows, 0, 6);
-
-    if (wanted.len && wanted.data[0] == 't'
-        && ngx_mdvr_pg_uuid(rows, 0, 2, &alarm) == NGX_OK)
-    {
-        ngx_mdvr_record_alarm(device_id, &alarm);
-    }
-}
-
-
-static void
-ngx_mdvr_store_events(ngx_uint_t kind, const ngx_mdvr_uuid_t *tenant_id,
-    const ngx_mdvr_uuid_t *device_id, const ngx_mdvr_pg_rows_t *rows,
-    int64_t sent_us)
-{
-    ngx_str_t   msg, is_new;
-    ngx_uint_t  i;
-
-    if (kind == NGX_MDVR_STORE_ALARM || kind == NGX_MDVR_STORE_FILE) {
-        is_new = ngx_mdvr_pg_nrows(rows) ? ngx_mdvr_pg_value(rows, 0, 1)
-                                         : (ngx_str_t) ngx_null_string;
-
-        if (is_new.len && is_new.data[0] == 't') {
-            ngx_mdvr_count(alarms_stored_total);
-
-            if (ngx_mdvr_trace_on()) {
-                ngx_mdvr_store_trace(kind, tenant_id, rows, sent_us);
-            }
-
-            if (kind == NGX_MDVR_STORE_ALARM) {
-                ngx_mdvr_store_record(device_id, rows);
-            }
-
-        } else {
-            ngx_mdvr_count(alarms_repeated_total);
-        }
-    }
-
-    if (kind == NGX_MDVR_STORE_FILE && ngx_mdvr_pg_nrows(rows)
-        && !ngx_mdvr_pg_isnull(rows, 0, 0))
-    {
-        ngx_mdvr_download_hurry();
-    }
-
-    if (!ngx_mdvr_store_calls[kind].rows) {
-        return;
-    }
-
-    for (i = 0; i < ngx_mdvr_pg_nrows(rows); i++) {
-
-        if (ngx_mdvr_pg_isnull(rows, i, 0)) {
-            continue;
-        }
-
-        msg = ngx_mdvr_pg_value(rows, i, 0);
-        ngx_mdvr_sig_publish(tenant_id, &msg, 0);
-    }
-}
-
-
-void
-ngx_mdvr_sig_publish(const ngx_mdvr_uuid_t *tenant_id, ngx_str_t *msg,
-    ngx_uint_t flags)
-{
-    u_char      tenant[NGX_MDVR_UUID_LEN], name[MDVR_KEY_MAX];
-    ngx_str_t   channel;
-    mdvr_buf_t  b;
-
-    ngx_mdvr_uuid_print(tenant, tenant_id);
-
-    b = mdvr_buf(name, sizeof(name));
-    mdvr_channel_event(&b, mdvr_str(tenant, NGX_MDVR_UUID_LEN));
-
-    channel.data = b.p;
-    channel.len = b.len;
-
-    (void) ngx_mdvr_redis_publish(&channel, msg, flags);
-}
-
-
 /* -- replay --------------------------------------------------------------- */
 
 typedef struct {
@@ -1002,7 +862,7 @@ ngx_mdvr_store_replay(ngx_mdvr_journal_t *j, ngx_uint_t kind,
     if (kind == 0 || kind >= NGX_MDVR_STORE_KINDS
         || n != ngx_mdvr_store_calls[kind].nparams + 1
         || ngx_mdvr_uuid_parse(&params[n - 1], &replay.tenant_id) != NGX_OK
-        || (kind == NGX_MDVR_STORE_ALARM
+        || ((kind == NGX_MDVR_STORE_ALARM || kind == NGX_MDVR_STORE_FILE)
             && ngx_mdvr_uuid_parse(&params[0], &replay.device_id) != NGX_OK))
     {
         ngx_mdvr_journal_replayed(j, NGX_MDVR_JOURNAL_REFUSED);
@@ -1043,8 +903,16 @@ ngx_mdvr_store_replayed(void *data, const ngx_mdvr_pg_rows_t *rows,
     ngx_mdvr_store_replay_t  *replay = data;
 
     if (rc == MDVR_OK) {
-        ngx_mdvr_store_events(replay->kind, &replay->tenant_id,
-                              &replay->device_id, rows, 0);
+        ngx_mdvr_stored_t  told = {
+            .kind = replay->kind,
+            .sql = ngx_mdvr_store_calls[replay->kind].sql,
+            .rows = ngx_mdvr_store_calls[replay->kind].rows,
+            .tenant_id = &replay->tenant_id,
+            .device_id = &replay->device_id,
+            .log = ngx_mdvr_sig.log
+        };
+
+        ngx_mdvr_stored(&told, rows);
         ngx_mdvr_journal_replayed(replay->journal, NGX_MDVR_JOURNAL_STORED);
         return;
     }

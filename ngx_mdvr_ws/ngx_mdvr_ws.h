@@ -180,8 +180,8 @@ void ngx_mdvr_client_enter(ngx_mdvr_client_t *client);
 ngx_int_t ngx_mdvr_client_identify(ngx_mdvr_client_t *client,
     const ngx_mdvr_principal_t *principal, const ngx_mdvr_uuid_t *tenant);
 
-/* A message of its tenant. */
-void ngx_mdvr_client_deliver(ngx_mdvr_client_t *client,
+/* A message of its tenant.  1: it is on its way; 0: not for this one. */
+ngx_uint_t ngx_mdvr_client_deliver(ngx_mdvr_client_t *client,
     ngx_mdvr_push_t *push);
 
 /*

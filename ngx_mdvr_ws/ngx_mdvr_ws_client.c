@@ -381,7 +381,7 @@ ngx_mdvr_client_drained(void *data)
 }
 
 
-void
+ngx_uint_t
 ngx_mdvr_client_deliver(ngx_mdvr_client_t *client, ngx_mdvr_push_t *push)
 {
     ngx_mdvr_ws_payload_t  *payload;
@@ -392,7 +392,7 @@ ngx_mdvr_client_deliver(ngx_mdvr_client_t *client, ngx_mdvr_push_t *push)
         || (client->visible
             && !ngx_mdvr_visible_has(client->visible, push)))
     {
-        return;
+        return 0;
     }
 
     switch (client->state) {
@@ -406,14 +406,14 @@ ngx_mdvr_client_deliver(ngx_mdvr_client_t *client, ngx_mdvr_push_t *push)
         }
 
         ngx_mdvr_replay_hold(client, push);
-        return;
+        return 1;
 
     default:
-        return;
+        return 0;
     }
 
     if (push->seq && push->seq <= client->seq) {
-        return;
+        return 0;
     }
 
     payload = ngx_mdvr_client_form(client, push);
@@ -423,7 +423,7 @@ ngx_mdvr_client_deliver(ngx_mdvr_client_t *client, ngx_mdvr_push_t *push)
             ngx_mdvr_client_close(client, 4408, "no memory");
         }
 
-        return;
+        return 0;
     }
 
     if (client->dropped && ngx_mdvr_client_queued(client)
@@ -436,10 +436,15 @@ ngx_mdvr_client_deliver(ngx_mdvr_client_t *client, ngx_mdvr_push_t *push)
                                 push->seq ? NGX_MDVR_WS_GATHER
                                           : NGX_MDVR_WS_GATHER
                                             | NGX_MDVR_WS_DROPPABLE)
-        == NGX_OK
-        && push->seq)
+        != NGX_OK)
     {
+        return 0;
+    }
+
+    if (push->seq) {
         client->seq = push->seq;
     }
+
+    return 1;
 }
 

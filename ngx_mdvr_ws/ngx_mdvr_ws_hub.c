@@ -15,6 +15,7 @@
 
 #include "ngx_mdvr_ws/ngx_mdvr_ws.h"
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
+#include "ngx_mdvr_core/ngx_mdvr_trace.h"
 
 #include "mdvr/domain/keys.h"
 #include "mdvr/web/peek.h"
@@ -30,6 +31,8 @@
 struct ngx_mdvr_hub_s {
     ngx_str_node_t            sn;            /* by the tenant's 16 bytes */
     ngx_pool_t               *pool;          /* its own; ties its queries */
+    ngx_log_t                 log;           /* that of its first client's
+                                                location */
     ngx_mdvr_uuid_t           tenant;
     u_char                    tenant_text[NGX_MDVR_UUID_LEN];
     ngx_str_t                 channel;
@@ -123,6 +126,11 @@ ngx_mdvr_hub_join(ngx_mdvr_client_t *client)
         }
 
         hub->pool = pool;
+        hub->log = *client->c->log;
+        hub->log.handler = NULL;
+        hub->log.data = NULL;
+        hub->log.action = NULL;
+        hub->log.connection = 0;
         hub->tenant = client->tenant;
         hub->seq = -1;
         hub->want = -1;
@@ -336,13 +344,58 @@ ngx_mdvr_hub_message(void *data, const ngx_str_t *channel,
 }
 
 
+/*
+ * One line for an event and all of its viewers here, with the keys of the line
+ * that signaling wrote when it was stored.  Alarms at INFO, others at DEBUG.
+ */
+
+static void
+ngx_mdvr_hub_log(ngx_mdvr_hub_t *hub, const ngx_mdvr_push_t *push,
+    ngx_uint_t viewers)
+{
+    u_char       device[NGX_MDVR_UUID_LEN], trace[NGX_MDVR_TRACE_KEY_LEN];
+    ngx_str_t    alarm, key;
+    ngx_uint_t   level;
+    mdvr_str_t   v[1];
+
+    static const char *const  names[] = { "alarm_id" };
+
+    level = push->topic == NGX_MDVR_TOPIC_ALARM ? NGX_LOG_INFO : NGX_LOG_DEBUG;
+
+    if (hub->log.log_level < level) {
+        return;
+    }
+
+    ngx_str_null(&alarm);
+
+    if (mdvr_peek(mdvr_str(push->text.data, push->text.len), names, 1, v)
+        && v[0].p)
+    {
+        alarm.data = (u_char *) v[0].p;
+        alarm.len = v[0].len;
+    }
+
+    key = ngx_mdvr_trace_key(&alarm, trace);
+    (void) ngx_mdvr_uuid_print(device, &push->device);
+
+    ngx_log_error(level, &hub->log, 0,
+                  "event %V pushed, event_id: %L, viewers: %ui, "
+                  "tenant_id: %*s, device_id: %*s, alarm_id: %V, trace_id: %V",
+                  &ngx_mdvr_topic_names[push->topic], push->seq, viewers,
+                  (size_t) NGX_MDVR_UUID_LEN, hub->tenant_text,
+                  (size_t) NGX_MDVR_UUID_LEN, device, &alarm, &key);
+}
+
+
 static void
 ngx_mdvr_hub_dispatch(ngx_mdvr_hub_t *hub, ngx_mdvr_push_t *push)
 {
+    ngx_uint_t        n;
     ngx_queue_t      *q, *next;
     static uint64_t   number;
 
     push->number = ++number;
+    n = 0;
 
     for (q = ngx_queue_head(&hub->clients);
          q != ngx_queue_sentinel(&hub->clients);
@@ -351,8 +404,12 @@ ngx_mdvr_hub_dispatch(ngx_mdvr_hub_t *hub, ngx_mdvr_push_t *push)
         next = ngx_queue_next(q);
         __builtin_prefetch(ngx_queue_data(next, ngx_mdvr_client_t, queue));
 
-        ngx_mdvr_client_deliver(ngx_queue_data(q, ngx_mdvr_client_t, queue),
-                                push);
+        n += ngx_mdvr_client_deliver(ngx_queue_data(q, ngx_mdvr_client_t,
+                                                    queue), push);
+    }
+
+    if (n && push->seq) {
+        ngx_mdvr_hub_log(hub, push, n);
     }
 
     if (push->payload) {

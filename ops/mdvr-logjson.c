@@ -14,7 +14,10 @@
  *
  * becomes time (UTC; nginx runs with TZ=UTC; the milliseconds are those of the
  * moment of reading when that is the same second), level, msg, nginx_level,
- * pid, connection, and one member for each known name behind ", client: ".
+ * pid, connection, and one member for each known name with a value, wherever it
+ * stands: ", alarm_id: 0190..., client: 10.0.0.7".  The first of a name counts,
+ * quoted text holds no names, and a line of HTTP has nginx's own names only: a
+ * request's address or referrer cannot pass for one of ours.
  * Lines of another form (a sanitizer's report, say) become the msg of an ERROR.
  * Stream tokens (/live/<token>/) and bearer tokens are replaced.
  */
@@ -41,11 +44,24 @@ enum {
 };
 
 static const char *const  names[] = {
+
+    /* nginx's */
     "client", "server", "request", "subrequest", "upstream", "host",
-    "referrer", "device", "serial", "channel", "stream", "tenant_id",
-    "user_id", "request_id", "trace_id", "session", "job", "node", "reason",
-    "bytes from/to client", "bytes from/to upstream", NULL
+    "referrer", "bytes from/to client", "bytes from/to upstream",
+
+    /* ours */
+    "device", "device_id", "serial", "channel", "stream", "tenant_id",
+    "user_id", "request_id", "trace_id", "alarm_id", "event_id", "media_id",
+    "session", "job", "node", "reason", "viewers", NULL
 };
+
+enum { names_nginx = 9 };
+
+typedef struct {
+    const char  *last;
+    unsigned     taken;         /* bits of `names` */
+    int          http;
+} names_t;
 
 static const struct {
     const char  *nginx;
@@ -103,69 +119,104 @@ redact(char *s, size_t len)
 }
 
 
-/* The known name that ", " at `p` introduces, or NULL. */
-static const char *
-name_at(const char *p, const char *last)
+/* The index of the known name that ", " at `p` introduces, or -1. */
+static int
+name_at(const names_t *t, const char *p)
 {
-    size_t              n;
-    const char *const  *name;
+    int     i;
+    size_t  n;
 
-    for (name = names; *name; name++) {
-        n = strlen(*name);
+    for (i = 0; names[i] && !(t->http && i == names_nginx); i++) {
+        n = strlen(names[i]);
 
-        if ((size_t) (last - p) > n + 4 && p[0] == ',' && p[1] == ' '
-            && memcmp(p + 2, *name, n) == 0 && p[n + 2] == ':'
+        if ((size_t) (t->last - p) >= n + 4 && p[0] == ',' && p[1] == ' '
+            && memcmp(p + 2, names[i], n) == 0 && p[n + 2] == ':'
             && p[n + 3] == ' ')
         {
-            return *name;
+            return i;
         }
     }
 
-    return NULL;
+    return -1;
 }
 
 
+/*
+ * Where the next name is introduced, at or after `p`; *name is -1 and the end
+ * is returned when there is none.  A quote that is never closed is a character.
+ */
 static const char *
-next_name(const char *p, const char *last, const char **name)
+next_name(const names_t *t, const char *p, int *name)
 {
-    for ( ; p < last; p++) {
-        if (*p == ',' && (*name = name_at(p, last)) != NULL) {
+    const char  *end;
+
+    for ( ; p < t->last; p++) {
+        if (*p == '"') {
+            end = memchr(p + 1, '"', (size_t) (t->last - p - 1));
+            p = end ? end : p;
+
+        } else if (*p == ',' && (*name = name_at(t, p)) >= 0) {
             return p;
         }
     }
 
-    *name = NULL;
+    *name = -1;
 
-    return last;
+    return t->last;
+}
+
+
+/*
+ * nginx adds " while <what it does>" to what it is given, before ", client: ":
+ * that is no part of the last value.
+ */
+static const char *
+value_end(const char *value, const char *end)
+{
+    const char  *p;
+
+    p = memmem(value, (size_t) (end - value), " while ", 7);
+
+    return p && *value != '"' ? p
+           : p && p > value + 1 && p[-1] == '"' ? p : end;
 }
 
 
 /* The members behind the message proper. */
 static void
-context(mdvr_json_t *j, const char *p, const char *last, const char *name)
+context(mdvr_json_t *j, names_t *t, const char *p, int name)
 {
+    int          next;
     char         key[32];
     size_t       i;
-    const char  *end, *next, *value;
+    unsigned     again;
+    const char  *end, *value, *text;
 
-    while (name != NULL) {
-        value = p + strlen(name) + 4;
-        end = next_name(value, last, &next);
+    while (name >= 0) {
+        text = names[name];
+        again = t->taken & 1u << name;
+        t->taken |= 1u << name;
+        value = p + strlen(text) + 4;
+        end = next_name(t, value, &next);
 
-        for (i = 0; name[i] != '\0' && i < sizeof(key) - 1; i++) {
-            key[i] = isalnum((unsigned char) name[i]) ? name[i] : '_';
+        for (i = 0; text[i] != '\0' && i < sizeof(key) - 1; i++) {
+            key[i] = isalnum((unsigned char) text[i]) ? text[i] : '_';
         }
 
         key[i] = '\0';
         p = end;
+        name = next;
+
+        end = value_end(value, end);
 
         if (end - value >= 2 && value[0] == '"' && end[-1] == '"') {
             value++;
             end--;
         }
 
-        mdvr_json_str(j, key, mdvr_str(value, (size_t) (end - value)));
-        name = next;
+        if (end > value && !again) {
+            mdvr_json_str(j, key, mdvr_str(value, (size_t) (end - value)));
+        }
     }
 }
 
@@ -245,7 +296,9 @@ convert(int out, char *line, size_t len)
     ssize_t      n;
     mdvr_buf_t   b;
     mdvr_json_t  j;
-    const char  *p, *last, *msg, *name;
+    int          name;
+    names_t      t;
+    const char  *p, *last, *msg;
     long long    connection;
 
     len = redact(line, len);
@@ -273,7 +326,10 @@ convert(int out, char *line, size_t len)
             msg = *end == ' ' ? end + 1 : end;
         }
 
-        p = next_name(msg, last, &name);
+        t = (names_t) { last, 0, 0 };
+        t.http = memmem(msg, (size_t) (last - msg), ", request: \"", 12)
+                 != NULL;
+        p = next_name(&t, msg, &name);
         mdvr_json_str(&j, "msg", mdvr_str(msg, (size_t) (p - msg)));
         mdvr_json_cstr(&j, "nginx_level", levels[level].nginx);
         mdvr_json_i64(&j, "pid", pid);
@@ -282,7 +338,7 @@ convert(int out, char *line, size_t len)
             mdvr_json_i64(&j, "connection", connection);
         }
 
-        context(&j, p, last, name);
+        context(&j, &t, p, name);
     }
 
     mdvr_json_object_end(&j);

@@ -1,8 +1,7 @@
-/* Settings from the environment, the log, clocks and identifiers. */
+/* Settings from the environment, clocks and identifiers. */
 
 #include <ctype.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,21 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "mdvr/basics/json.h"
-#include "mdvr/dc/time.h"
 #include "worker/s3.h"
-
-#define WK_LOG_LINE   4096
-#define WK_LOG_WITH   8
-
-static wk_level_e   wk_level = WK_INFO;
-static const char  *wk_levels[] = { "ERROR", "WARN", "INFO", "DEBUG" };
-
-static struct {
-    const char  *key;
-    char         value[128];
-} wk_with[WK_LOG_WITH];
-
 
 static unsigned
 wk_conf_number(const char *name, unsigned min, unsigned max, unsigned value,
@@ -256,14 +241,6 @@ wk_conf_read(wk_conf_t *conf)
         }
     }
 
-    text = getenv("MDVR_LOG_LEVEL");
-
-    for (i = 0; text && i < 4; i++) {
-        if (strcasecmp(text, wk_levels[i]) == 0) {
-            wk_level = (wk_level_e) i;
-        }
-    }
-
     conf->slots = wk_conf_number("MDVR_WORKER_JOBS", 1, 64,
                                  cores > 0 && cores < 64 ? (unsigned) cores : 2,
                                  &bad);
@@ -297,101 +274,6 @@ wk_conf_read(wk_conf_t *conf)
     }
 
     return !bad;
-}
-
-
-void
-wk_log_level(wk_level_e level)
-{
-    wk_level = level;
-}
-
-
-wk_level_e
-wk_log_level_get(void)
-{
-    return wk_level;
-}
-
-
-void
-wk_log_with(const char *key, const char *value)
-{
-    unsigned  i;
-
-    for (i = 0; i < WK_LOG_WITH; i++) {
-        if (wk_with[i].key == NULL || strcmp(wk_with[i].key, key) == 0) {
-            wk_with[i].key = key;
-            snprintf(wk_with[i].value, sizeof(wk_with[i].value), "%s",
-                     value ? value : "");
-            return;
-        }
-    }
-}
-
-
-void
-wk_log(wk_level_e level, const char *msg, ...)
-{
-    char          line[WK_LOG_LINE];
-    va_list       args;
-    unsigned      i;
-    mdvr_buf_t    b;
-    mdvr_json_t   j;
-    uint8_t       stamp[40];
-    mdvr_buf_t    s;
-    const char   *key, *value;
-    size_t        n;
-
-    if (level > wk_level) {
-        return;
-    }
-
-    b = mdvr_buf(line, sizeof(line) - 2);
-    s = mdvr_buf(stamp, sizeof(stamp));
-    mdvr_time_write_rfc3339(&s, wk_now_ms());
-
-    mdvr_json_init(&j, &b);
-    mdvr_json_object(&j, NULL);
-    mdvr_json_str(&j, "time", mdvr_buf_view(&s));
-    mdvr_json_cstr(&j, "level", wk_levels[level]);
-    mdvr_json_cstr(&j, "msg", msg);
-
-    for (i = 0; i < WK_LOG_WITH && wk_with[i].key; i++) {
-        if (wk_with[i].value[0]) {
-            mdvr_json_cstr(&j, wk_with[i].key, wk_with[i].value);
-        }
-    }
-
-    va_start(args, msg);
-
-    while ((key = va_arg(args, const char *)) != NULL) {
-        value = va_arg(args, const char *);
-        if (value) {
-            n = strnlen(value, 1000);
-            mdvr_json_str(&j, key, mdvr_str(value, n));
-        }
-    }
-
-    va_end(args);
-
-    mdvr_json_object_end(&j);
-
-    if (b.full) {                       /* too long: the message alone */
-        b = mdvr_buf(line, sizeof(line) - 2);
-        mdvr_json_init(&j, &b);
-        mdvr_json_object(&j, NULL);
-        mdvr_json_str(&j, "time", mdvr_buf_view(&s));
-        mdvr_json_cstr(&j, "level", wk_levels[level]);
-        mdvr_json_cstr(&j, "msg", msg);
-        mdvr_json_object_end(&j);
-    }
-
-    line[b.len] = '\n';
-
-    if (write(STDOUT_FILENO, line, b.len + 1) < 0) {
-        return;                         /* nobody listens: nothing to do */
-    }
 }
 
 

@@ -309,7 +309,7 @@ wk_jobs(const wk_conf_t *conf, int argc, char **argv)
         return 2;
     }
 
-    wk_log_level(WK_ERROR);
+    wk_log_level_set(WK_ERROR);
     wk_redis_init(&redis, conf);
     queues = wk_redis(&redis, "SMEMBERS " MDVR_KEY_JOB_QUEUES);
 

@@ -85,12 +85,33 @@ const wk_handler_t  wk_handlers[MDVR_JOB_KINDS] = {
 static void
 wk_on_signal(int signo)
 {
-    if (signo == SIGUSR2) {
-        wk_log_level((wk_log_level_get() + 1) % 4);
-        return;
+    wk_stop = 1;
+}
+
+
+/* The keys of a job in each line of the log from here on; NULL: of none. */
+
+static void
+wk_log_job(const wk_job_t *job)
+{
+    unsigned  i;
+
+    static const struct {
+        const char  *key;
+        const char  *member;
+    } keys[] = {
+        { "job", "id" }, { "request_id", "request_id" },
+        { "tenant_id", "tenant_id" }, { "device", "serial" },
+        { "device_id", "device_id" }, { "alarm_id", "alarm_id" }
+    };
+
+    for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        wk_log_with(keys[i].key, job ? wk_job_str(job, keys[i].member) : "");
     }
 
-    wk_stop = 1;
+    wk_log_with("kind", job ? mdvr_job_info(job->kind)->name : "");
+    wk_trace_log(job ? wk_job_str(job, "traceparent") : "",
+                 job ? wk_job_str(job, "alarm_id") : "");
 }
 
 
@@ -99,7 +120,6 @@ wk_on_signal(int signo)
 static void
 wk_run(void *data, wk_result_t *res)
 {
-    char                trace[MDVR_TRACEPARENT_LEN + 1];
     wk_task_t           t;
     const wk_start_t   *start = data;
 
@@ -108,18 +128,9 @@ wk_run(void *data, wk_result_t *res)
     t.job = start->job;
     t.res = res;
 
-    wk_log_with("job", wk_job_str(t.job, "id"));
-    wk_log_with("kind", mdvr_job_info(t.job->kind)->name);
-    wk_log_with("request_id", wk_job_str(t.job, "request_id"));
-    wk_log_with("tenant_id", wk_job_str(t.job, "tenant_id"));
-    wk_log_with("device", wk_job_str(t.job, "serial"));
-
+    wk_log_job(t.job);
     wk_trace_enter(start->span);
-
-    if (wk_trace_parent(trace)) {
-        trace[35] = '\0';
-        wk_log_with("trace_id", trace + 3);
-    }
+    wk_log(WK_DEBUG, "job begins", NULL);
 
     wk_db_init(&t.db, t.conf);
     wk_redis_init(&t.redis, t.conf);
@@ -184,24 +195,20 @@ wk_pause(const wk_conf_t *conf, unsigned attempt)
 /* Tells the queue what became of a job; false: Redis is away, later. */
 
 static bool
-wk_settle(wk_main_t *m, wk_slot_t *slot)
+wk_settle_one(wk_main_t *m, wk_slot_t *slot)
 {
     bool                    ok;
-    char                    id[64], attempt[16];
-    const char             *name;
+    char                    attempt[16];
     const mdvr_job_info_t  *info;
 
     info = mdvr_job_info(slot->job.kind);
-    name = info->name;
-    snprintf(id, sizeof(id), "%s", wk_job_str(&slot->job, "id"));
     snprintf(attempt, sizeof(attempt), "%u", slot->job.attempt);
 
     if (slot->res.verdict == WK_DONE) {
         ok = wk_queue_done(&m->queue, &slot->job);
 
         if (ok) {
-            wk_log(WK_INFO, "job done", "job", id, "kind", name, "attempt",
-                   attempt, NULL);
+            wk_log(WK_INFO, "job done", "attempt", attempt, NULL);
         }
 
         return ok;
@@ -212,9 +219,9 @@ wk_settle(wk_main_t *m, wk_slot_t *slot)
                             wk_pause(m->conf, slot->job.attempt),
                             slot->res.reason);
         if (ok) {
-            wk_log(WK_WARN, "job failed, will be tried again", "job", id,
-                   "kind", name, "attempt", attempt, "code", slot->res.code,
-                   "reason", slot->res.reason, NULL);
+            wk_log(WK_WARN, "job failed, will be tried again", "attempt",
+                   attempt, "code", slot->res.code, "reason",
+                   slot->res.reason, NULL);
         }
 
         return ok;
@@ -223,10 +230,22 @@ wk_settle(wk_main_t *m, wk_slot_t *slot)
     ok = wk_queue_dead(&m->queue, &slot->job, slot->res.code,
                        slot->res.reason);
     if (ok) {
-        wk_log(WK_ERROR, "job given up", "job", id, "kind", name, "attempt",
-               attempt, "code", slot->res.code, "reason", slot->res.reason,
-               NULL);
+        wk_log(WK_ERROR, "job given up", "attempt", attempt, "code",
+               slot->res.code, "reason", slot->res.reason, NULL);
     }
+
+    return ok;
+}
+
+
+static bool
+wk_settle(wk_main_t *m, wk_slot_t *slot)
+{
+    bool  ok;
+
+    wk_log_job(&slot->job);
+    ok = wk_settle_one(m, slot);
+    wk_log_job(NULL);
 
     return ok;
 }
@@ -501,7 +520,6 @@ wk_main(const wk_conf_t *conf)
     sa.sa_flags = SA_RESTART;
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);
-    sigaction(SIGUSR2, &sa, NULL);
     signal(SIGPIPE, SIG_IGN);
 
     m.conf = conf;
@@ -558,6 +576,10 @@ int
 main(int argc, char **argv)
 {
     wk_conf_t  conf;
+
+    if (!wk_log_init()) {
+        return 2;
+    }
 
     if (argc == 2 && strcmp(argv[1], "sound") == 0) {
         return wk_sound_main();

@@ -28,7 +28,7 @@ enum {
     col_status = 0, col_age, col_purpose, col_message, col_created, col_hook,
     col_url, col_secret, col_active, col_open, col_token_id, col_platform,
     col_token, col_app, col_vehicle, col_alarm, col_device, col_kind,
-    col_severity, col_started
+    col_severity, col_started, col_event
 };
 
 static const char  wk_notify_sql[] =
@@ -37,7 +37,7 @@ static const char  wk_notify_sql[] =
     " w.url, encode(w.secret, 'hex'), w.active, w.disabled_until > now(),"
     " p.id, p.platform, p.token, p.app_id,"
     " coalesce(nullif(v.plate, ''), nullif(v.name, ''), v.serial), a.id,"
-    " a.device_id, a.kind, a.severity, mdvr.rfc3339(a.started_at)"
+    " a.device_id, a.kind, a.severity, mdvr.rfc3339(a.started_at), d.event_seq"
     " from mdvr.delivery d"
     " left join mdvr.webhook w on w.id = d.webhook_id"
     " left join mdvr.push_token p on p.id = d.push_token_id"
@@ -349,12 +349,16 @@ wk_notify_one(wk_task_t *t, CURL **curl, const char *id, char *why,
     wk_trace_end(&span, sent == WK_SENT ? NULL : d.error);
     wk_trace_back(&saved);
 
+    wk_trace_log(NULL, d.alarm_id);
     wk_log(sent == WK_SENT ? WK_INFO : WK_WARN,
            sent == WK_SENT ? "notification delivered"
                            : "notification not delivered",
            "delivery", id, "purpose", d.purpose, "to",
            d.platform ? d.platform : d.webhook_id, "status", code, "reason",
-           d.error[0] ? d.error : NULL, NULL);
+           d.error[0] ? d.error : NULL, "alarm_id", d.alarm_id, "device_id",
+           d.device_id, "event_id", wk_db_get(res, 0, col_event), NULL);
+    wk_trace_log(wk_job_str(t->job, "traceparent"),
+                 wk_job_str(t->job, "alarm_id"));
 
     if (!ok) {
         snprintf(why, size, "%s", t->db.error);

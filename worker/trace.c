@@ -129,6 +129,27 @@ wk_trace_alarm(const char *alarm_id, mdvr_trace_t *saved)
 
 
 void
+wk_trace_log(const char *traceparent, const char *alarm_id)
+{
+    char          id[33];
+    unsigned      i;
+    mdvr_trace_t  t;
+
+    id[0] = '\0';
+
+    if ((traceparent && mdvr_trace_read(&t, mdvr_cstr(traceparent)))
+        || (alarm_id && mdvr_trace_alarm(&t, mdvr_cstr(alarm_id), 0)))
+    {
+        for (i = 0; i < 16; i++) {
+            snprintf(id + 2 * i, 3, "%02x", t.trace[i]);
+        }
+    }
+
+    wk_log_with("trace_id", id);
+}
+
+
+void
 wk_trace_back(const mdvr_trace_t *saved)
 {
     wk_trace_now = *saved;

@@ -42,6 +42,12 @@ bool wk_trace_alarm(const char *alarm_id, mdvr_trace_t *saved);
 void wk_trace_back(const mdvr_trace_t *saved);
 
 /*
+ * "trace_id" in each line of the log from here on: of a traceparent, else of an
+ * alarm; neither (NULL or ""): none.  Whether spans are made does not matter.
+ */
+void wk_trace_log(const char *traceparent, const char *alarm_id);
+
+/*
  * A span below the current one, current until its end.  Attributes hold views:
  * what they show must live as long.
  */

@@ -58,9 +58,14 @@ bool wk_conf_read(wk_conf_t *conf);
 
 typedef enum { WK_ERROR = 0, WK_WARN, WK_INFO, WK_DEBUG } wk_level_e;
 
-/* MDVR_LOG_LEVEL at start; SIGUSR2 moves on to the next level. */
-void wk_log_level(wk_level_e level);
-wk_level_e wk_log_level_get(void);
+/*
+ * The level of this program and of the children it forks: MDVR_LOG_LEVEL_FILE,
+ * else MDVR_LOG_LEVEL_WORKER, else MDVR_LOG_LEVEL; SIGHUP reads the file again,
+ * SIGUSR2 moves on to the next level.  False after saying what is wrong.
+ */
+bool wk_log_init(void);
+void wk_log_level_set(wk_level_e level);
+wk_level_e wk_log_level(void);
 
 /*
  * One JSON object a line on stdout: time, level, msg, and the members set by

@@ -40,11 +40,23 @@ daemons_env() {
     export MDVR_NODE=$NODE MDVR_STATE_DIR=$STATE/state MDVR_BUS=$NODE MDVR_BUS_DIR=$BUS_DIR
     export MDVR_STORAGE=${MDVR_STORAGE:-file:$STATE/objects} MDVR_TMP=$STATE/tmp
     [ -z "${MDVR_OTLP_ENDPOINT:-}" ] || export MDVR_TRACE_SOCKET=$STATE/state/trace.sock
+    export MDVR_LOG_LEVEL_FILE=$RUN/worker.level
     export MDVR_SECRET_KEY_FILE=$SECRETS/seal
     export MDVR_STORAGE_KEY_FILE=$SECRETS/storage TZ=UTC LC_ALL=C.UTF-8
 }
 
+# The level of the worker's processes: read when they start and with SIGHUP.
+daemons_level() {
+    local name pid level=${MDVR_LOG_LEVEL_WORKER:-$MDVR_LOG_LEVEL}
+    [ "$(cat "$RUN/worker.level" 2>/dev/null)" != "$level" ] || return 0
+    echo "$level" >"$RUN/worker.level"
+    for name in worker sound h264 watch traces; do
+        ! daemon_up "$name" || kill -HUP "$(cat "$RUN/$name.keeper")"
+    done
+}
+
 daemons_start() {
+    daemons_level
     (
         daemons_env
         if [ -x "$BIN/mdvr-worker" ]; then

@@ -34,6 +34,8 @@ my @run = (
     [ 'mdvr-migrate postgresql://owner@db/mdvr', sub => [ [ 'mdvr-migrate', 'sql/migrate' ], [ 'postgresql://owner@db/mdvr', 'URL' ] ] ],
     [ 'ops/backup <URL> <objects> <directory>', sub => [ [ '<URL>', 'URL' ], [ '<objects>', "$dir/var/objects" ], [ '<directory>', "$dir/saved" ] ] ],
     [ 'ops/restore <directory> <empty URL> <objects>', sub => [ [ '<directory>', "$dir/saved/*" ], [ '<empty URL>', 'EMPTY' ], [ '<objects>', "$dir/found" ] ] ],
+    [ q(grep -h <trace_id> $MDVR_VAR/log/*.log | jq -s 'sort_by(.time)[] | {time, msg, device, event_id, job}' -c),
+        sub => [ [ '<trace_id>', '.' ], [ 'grep', 'set -o pipefail; grep' ] ] ],        # every line is JSON
     [ 'make stop' ],
 );
 my %skip = (

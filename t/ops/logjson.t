@@ -18,11 +18,16 @@ put(<<'LOG');
 2026/01/31 08:15:33 [alert] 12#12: worker process 13 exited on signal 9
 ==12==ERROR: AddressSanitizer: heap-use-after-free
 LOG
+put(<<'LOG');
+2026/01/31 08:15:33 [info] 13#13: *7 mdvr: alarm V201 stored, event_id: 57, tenant_id: 0190aaaa, device: "00007", alarm_id: 0190bbbb, trace_id: 0190cccc while serving a device, client: 10.0.0.8, server: 0.0.0.0:1087, device: "00007", tenant_id: 0190aaaa
+2026/01/31 08:15:33 [info] 13#13: *8 file interrupted at 5, alarm_id: , request_id: , trace_id: , client: 10.0.0.8, server: 0.0.0.0:6602
+2026/01/31 08:15:33 [error] 13#13: *9 open() "/www/a, tenant_id: 0190eeee" failed, tenant_id: 0190ffff, client: 10.0.0.9, server: _, request: "GET /a HTTP/1.1", host: "h", referrer: "x", trace_id: 0190dddd, host: "y"
+LOG
 put("2026/01/31 08:15:34 [warn] 1#1: broken \xff\xfe bytes and \"quotes\" \\ \x01\n");
 system($program, "$dir/raw", "$dir/out") == 0 or die;
 
 my @l = lines();
-is @l, 6, 'each line is one object';
+is @l, 9, 'each line is one object';
 is_deeply [ @{ $l[0] }{qw(time level msg nginx_level pid connection client)} ],
     [ '2026-01-31T08:15:30.000Z', 'ERROR', 'connect() failed while connecting to upstream', 'error', 12, 5, '10.0.0.7' ],
     'stamp, level, message and numbers are taken apart';
@@ -33,7 +38,13 @@ is_deeply [ @{ $l[1] }{qw(level msg)} ], [ 'INFO', 'signal process started' ], '
 is_deeply [ @{ $l[2] }{qw(msg device reason)} ], [ 'closed: bad "length"', '00007', 'syntax' ], 'our own names are members';
 is $l[3]{level}, 'ERROR', 'alerts are ERROR';
 is $l[4]{msg}, '==12==ERROR: AddressSanitizer: heap-use-after-free', 'a line of another form is kept whole';
-like $l[5]{msg}, qr/^broken \x{fffd}+ bytes and "quotes" \\ \x01$/, 'bytes that are not UTF-8 are replaced';
+is_deeply [ @{ $l[5] }{qw(msg event_id tenant_id device alarm_id trace_id client server)} ],
+    [ 'mdvr: alarm V201 stored', 57, '0190aaaa', '00007', '0190bbbb', '0190cccc', '10.0.0.8', '0.0.0.0:1087' ], 'names before ", client" are members, without what nginx adds';
+is_deeply [ grep { exists $l[6]{$_} } qw(alarm_id request_id trace_id) ], [], 'what is empty is left out';
+is_deeply [ @{ $l[7] }{qw(client request host)} ], [ '10.0.0.9', 'GET /a HTTP/1.1', 'h' ], 'a request has nginx\'s names, the first of each';
+is_deeply [ grep { exists $l[7]{$_} } qw(tenant_id trace_id) ], [], '... and cannot pretend to be ours';
+is scalar(() = slurp("$dir/out") =~ /"device":"00007"/g), 2, 'no member comes twice';
+like $l[8]{msg}, qr/^broken \x{fffd}+ bytes and "quotes" \\ \x01$/, 'bytes that are not UTF-8 are replaced';
 
 # following, killed at any moment, started again
 
