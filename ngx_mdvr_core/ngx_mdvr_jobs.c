@@ -5,6 +5,7 @@
  *   <kind>:sum_ms           time of all runs
  *   <kind>:failed:<reason>  runs that failed
  *   <kind>:media_ms         length of what was processed (transcode)
+ *   spans:dropped           spans that the worker's processes lost
  *
  * A queue is a kind, or "<kind>@<node>".  An entry leaves its stream when the
  * job is done, so the length is what waits and what runs, beside what the worker
@@ -59,6 +60,7 @@ typedef struct {
     ngx_mdvr_jobs_kind_t      kinds[MDVR_JOB_KINDS];
     ngx_mdvr_jobs_failed_t    failed[NGX_MDVR_JOBS_REASONS];
     ngx_uint_t                nfailed;
+    int64_t                   spans_dropped;
 } ngx_mdvr_jobs_t;
 
 
@@ -146,6 +148,11 @@ ngx_mdvr_jobs_field(ngx_mdvr_jobs_t *jobs, u_char *p, size_t len,
     ngx_uint_t               i, kind;
     ngx_mdvr_jobs_kind_t    *k;
     ngx_mdvr_jobs_failed_t  *f;
+
+    if (len == 13 && ngx_strncmp(p, "spans:dropped", 13) == 0) {
+        jobs->spans_dropped = value;
+        return;
+    }
 
     colon = ngx_strlchr(p, p + len, ':');
 
@@ -416,6 +423,12 @@ ngx_mdvr_jobs_end(ngx_mdvr_jobs_t *jobs)
                                            + gauges[n].offset));
         }
     }
+
+    p = ngx_mdvr_jobs_head(p, last, "mdvr_worker_trace_spans_dropped_total",
+                           "Spans that the worker's processes lost, or the "
+                           "collector refused", "counter");
+    p = ngx_slprintf(p, last, "mdvr_worker_trace_spans_dropped_total %L\n",
+                     jobs->spans_dropped);
 
     p = ngx_mdvr_jobs_head(p, last, "mdvr_job_queue_age_seconds",
                            "Age of the oldest job that waits or runs",

@@ -61,6 +61,7 @@ typedef struct {
     wk_child_t        follow;
     int64_t           next_beat, next_recover, next_promote, next_sweep,
                       next_tick, next_life, next_follow;
+    uint64_t          lost;             /* spans, not counted yet */
 } wk_main_t;
 
 typedef struct {
@@ -456,6 +457,11 @@ wk_chores(wk_main_t *m)
         }
 
         wk_queue_beat(&m->queue, NULL);
+        m->lost += wk_trace_lost();
+
+        if (m->lost && wk_trace_count(&m->redis, m->lost)) {
+            m->lost = 0;
+        }
     }
 
     if (wk_stop) {

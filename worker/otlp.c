@@ -2,10 +2,12 @@
  * mdvr-worker traces: the one process of a node that speaks to the collector.
  *
  * Spans come as datagrams "<service>\n<span as OTLP's JSON>" from nginx, the
- * worker's processes and mdvr-rtc, which never wait.  They leave in batches,
- * at most OTLP_BATCH spans or a second apart, as OTLP/HTTP in JSON.  While the
- * collector is away (no connection, 429, 502, 503, 504) they wait in a bounded
- * buffer; what does not fit is dropped, and counted in the log.
+ * worker's processes and mdvr-rtc, which never wait.  They leave in batches
+ * (held.h), full ones at once, others after a second, as OTLP/HTTP in JSON; one
+ * request at a time, and spans come in meanwhile.  While the collector is away
+ * (no answer within 10 s, 408, 429, 502, 503, 504) they wait in a bounded
+ * buffer.  What does not fit, and what the collector refuses, is dropped, and
+ * counted in the log and, where Redis is known, for /metrics.
  *
  *   MDVR_OTLP_ENDPOINT        http://host:4318; "/v1/traces" is added
  *   MDVR_OTLP_HEADERS_FILE    lines "Name: value" for the collector, optional
@@ -14,7 +16,6 @@
 
 #include <curl/curl.h>
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,38 +26,37 @@
 #include <unistd.h>
 
 #include "mdvr/basics/json.h"
+#include "worker/held.h"
+#include "worker/redis.h"
 #include "worker/trace.h"
 
-#define OTLP_BATCH      512
+#define OTLP_READS      512             /* datagrams at a time */
 #define OTLP_DELAY_MS   1000
-#define OTLP_HELD       (4 << 20)       /* bytes of a service that may wait:
-                                           collectors refuse larger requests */
 #define OTLP_DATAGRAM   (MDVR_SPAN_MAX + 64)
 #define OTLP_RETRY_MS   1000            /* first pause, doubling */
 #define OTLP_RETRY_MAX  30000
 #define OTLP_TIMEOUT_S  10
-#define OTLP_SERVICES   4
-
-/* spans of one service that wait, comma between them */
-typedef struct {
-    char      name[32];
-    char     *text;
-    size_t    len, size;
-    unsigned  n;
-} otlp_service_t;
+#define OTLP_COUNT_MS   2000            /* between two looks at Redis */
 
 typedef struct {
     int                 fd;
     const char         *node;
     char               *url;
+    CURLM              *multi;
     CURL               *curl;
     struct curl_slist  *headers;
-    otlp_service_t      services[OTLP_SERVICES];
-    unsigned            nservices;
+    char                error[CURL_ERROR_SIZE];
+    char               *sending;        /* the request under way, or NULL */
+    wk_held_t           held;
     int64_t             since;          /* when the oldest came; 0: none */
     int64_t             not_before;     /* after a failure */
     int64_t             pause;
-    uint64_t            dropped;
+    uint64_t            dropped;        /* since the last line about it */
+    uint64_t            uncounted;      /* of them, not yet in Redis */
+    int64_t             count_at;
+    bool                counts;         /* Redis is known */
+    wk_conf_t           conf;
+    wk_redis_t          redis;
 } otlp_t;
 
 static volatile sig_atomic_t  otlp_stop;
@@ -70,87 +70,36 @@ otlp_on_signal(int signo)
 }
 
 
-static otlp_service_t *
-otlp_service(otlp_t *o, const char *name, size_t len)
+static void
+otlp_lost(otlp_t *o, uint64_t n)
 {
-    otlp_service_t  *s;
-
-    for (unsigned i = 0; i < o->nservices; i++) {
-        s = &o->services[i];
-
-        if (strlen(s->name) == len && memcmp(s->name, name, len) == 0) {
-            return s;
-        }
-    }
-
-    if (o->nservices == OTLP_SERVICES || len == 0 || len >= sizeof(s->name)) {
-        return NULL;
-    }
-
-    s = &o->services[o->nservices++];
-    memcpy(s->name, name, len);
-
-    return s;
-}
-
-
-static bool
-otlp_keep(otlp_service_t *s, const char *span, size_t len)
-{
-    char    *p;
-    size_t   size;
-
-    if (s->len + len + 2 > OTLP_HELD) {
-        return false;
-    }
-
-    if (s->len + len + 2 > s->size) {
-        size = s->size ? s->size * 2 : 65536;
-        p = realloc(s->text, size);
-
-        if (p == NULL) {
-            return false;
-        }
-
-        s->text = p;
-        s->size = size;
-    }
-
-    if (s->n) {
-        s->text[s->len++] = ',';
-    }
-
-    memcpy(s->text + s->len, span, len);
-    s->len += len;
-    s->n++;
-
-    return true;
+    o->dropped += n;
+    o->uncounted += n;
 }
 
 
 static void
 otlp_receive(otlp_t *o)
 {
-    char             text[OTLP_DATAGRAM], *nl;
-    ssize_t          n;
-    otlp_service_t  *s;
+    char      text[OTLP_DATAGRAM], *nl;
+    ssize_t   n;
+    unsigned  i;
 
-    for (unsigned i = 0; i < OTLP_BATCH; i++) {
+    for (i = 0; i < OTLP_READS; i++) {
         n = recv(o->fd, text, sizeof(text), MSG_DONTWAIT|MSG_TRUNC);
 
         if (n < 0) {
             return;
         }
 
-        nl = memchr(text, '\n', n < (ssize_t) sizeof(text) ? (size_t) n
-                                                           : sizeof(text));
-        s = nl && n <= (ssize_t) sizeof(text)
-            ? otlp_service(o, text, (size_t) (nl - text)) : NULL;
+        nl = n <= (ssize_t) sizeof(text) ? memchr(text, '\n', (size_t) n)
+                                         : NULL;
 
-        if (s == NULL || nl[1] != '{'
-            || !otlp_keep(s, nl + 1, (size_t) (text + n - nl - 1)))
+        if (nl == NULL || nl + 1 == text + n || nl[1] != '{'
+            || !wk_held_add(&o->held, text, (size_t) (nl - text), nl + 1,
+                            (size_t) (text + n - nl - 1)))
         {
-            o->dropped++;
+            otlp_lost(o, 1);
             continue;
         }
 
@@ -171,21 +120,23 @@ otlp_ignore(char *p, size_t size, size_t n, void *data)
 }
 
 
-/* resourceSpans of all services; the caller frees it.  NULL: no memory. */
+/* resourceSpans of the blocks that were taken; NULL: no memory. */
 
 static char *
-otlp_document(otlp_t *o, size_t *len)
+otlp_document(const otlp_t *o, size_t *len)
 {
-    char            *text;
-    size_t           size;
-    mdvr_buf_t       b;
-    mdvr_json_t      j;
-    otlp_service_t  *s;
+    char              *text;
+    size_t             size;
+    unsigned           i;
+    mdvr_buf_t         b;
+    mdvr_json_t        j;
+    const wk_block_t  *block;
 
     size = 256;
 
-    for (unsigned i = 0; i < o->nservices; i++) {
-        size += o->services[i].len + 1024;
+    for (i = 0; i < o->held.nservices; i++) {
+        block = o->held.services[i].first;
+        size += block ? block->len + 1024 : 0;
     }
 
     text = malloc(size);
@@ -199,10 +150,10 @@ otlp_document(otlp_t *o, size_t *len)
     mdvr_json_object(&j, NULL);
     mdvr_json_array(&j, "resourceSpans");
 
-    for (unsigned i = 0; i < o->nservices; i++) {
-        s = &o->services[i];
+    for (i = 0; i < o->held.nservices; i++) {
+        block = o->held.services[i].first;
 
-        if (s->n == 0) {
+        if (block == NULL) {
             continue;
         }
 
@@ -212,7 +163,7 @@ otlp_document(otlp_t *o, size_t *len)
         mdvr_json_object(&j, NULL);
         mdvr_json_cstr(&j, "key", "service.name");
         mdvr_json_object(&j, "value");
-        mdvr_json_cstr(&j, "stringValue", s->name);
+        mdvr_json_cstr(&j, "stringValue", o->held.services[i].name);
         mdvr_json_object_end(&j);
         mdvr_json_object_end(&j);
         mdvr_json_object(&j, NULL);
@@ -229,7 +180,7 @@ otlp_document(otlp_t *o, size_t *len)
         mdvr_json_cstr(&j, "name", "mdvr");
         mdvr_json_object_end(&j);
         mdvr_json_array(&j, "spans");
-        mdvr_json_raw(&j, NULL, mdvr_str(s->text, s->len));
+        mdvr_json_raw(&j, NULL, mdvr_str(block->text, block->len));
         mdvr_json_array_end(&j);
         mdvr_json_object_end(&j);
         mdvr_json_array_end(&j);
@@ -249,55 +200,24 @@ otlp_document(otlp_t *o, size_t *len)
 }
 
 
-/* 0: there was no answer. */
-
-static long
-otlp_post(otlp_t *o, const char *text, size_t len, char *error)
-{
-    long      status;
-    CURLcode  rc;
-
-    error[0] = '\0';
-    curl_easy_setopt(o->curl, CURLOPT_URL, o->url);
-    curl_easy_setopt(o->curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(o->curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(o->curl, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(o->curl, CURLOPT_HTTPHEADER, o->headers);
-    curl_easy_setopt(o->curl, CURLOPT_POSTFIELDS, text);
-    curl_easy_setopt(o->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) len);
-    curl_easy_setopt(o->curl, CURLOPT_TIMEOUT, (long) OTLP_TIMEOUT_S);
-    curl_easy_setopt(o->curl, CURLOPT_WRITEFUNCTION, otlp_ignore);
-    curl_easy_setopt(o->curl, CURLOPT_ERRORBUFFER, error);
-
-    rc = curl_easy_perform(o->curl);
-    status = 0;
-    curl_easy_getinfo(o->curl, CURLINFO_RESPONSE_CODE, &status);
-
-    return rc == CURLE_OK ? status : 0;
-}
-
+/* What became of the request; status 0: there was no answer. */
 
 static void
-otlp_flush(otlp_t *o)
+otlp_ended(otlp_t *o, long status)
 {
-    bool      again;
-    char     *text, error[CURL_ERROR_SIZE], n[24];
-    long      status;
-    size_t    len;
+    char      n[24];
     unsigned  spans;
 
-    error[0] = '\0';
-    text = otlp_document(o, &len);
-    status = text ? otlp_post(o, text, len, error) : 0;
-    free(text);
+    free(o->sending);
+    o->sending = NULL;
 
-    again = status == 0 || status == 429 || (status >= 502 && status <= 504);
-
-    if (again) {
+    if (status == 0 || status == 408 || status == 429
+        || (status >= 502 && status <= 504))
+    {
         if (o->pause == 0) {
             snprintf(n, sizeof(n), "%ld", status);
             wk_log(WK_WARN, "the trace collector does not take spans",
-                   "code", n, "reason", error, NULL);
+                   "code", n, "reason", o->error, NULL);
         }
 
         o->pause = o->pause ? o->pause * 2 : OTLP_RETRY_MS;
@@ -306,25 +226,20 @@ otlp_flush(otlp_t *o)
         return;
     }
 
-    spans = 0;
+    spans = wk_held_drop(&o->held);
+    snprintf(n, sizeof(n), "%u", spans);
 
-    for (unsigned i = 0; i < o->nservices; i++) {
-        spans += o->services[i].n;
-        o->services[i].n = 0;
-        o->services[i].len = 0;
-    }
-
-    o->since = 0;
+    o->since = wk_held_any(&o->held) ? wk_clock_ms() : 0;
     o->pause = 0;
     o->not_before = 0;
 
     if (status >= 300) {
+        otlp_lost(o, spans);
         snprintf(n, sizeof(n), "%ld", status);
         wk_log(WK_ERROR, "the trace collector refused spans", "code", n,
                NULL);
 
     } else {
-        snprintf(n, sizeof(n), "%u", spans);
         wk_log(WK_DEBUG, "spans sent", "count", n, NULL);
     }
 
@@ -336,20 +251,94 @@ otlp_flush(otlp_t *o)
 }
 
 
-static bool
-otlp_due(otlp_t *o, int64_t now)
+/* Begins a request with the oldest spans; others come in meanwhile. */
+
+static void
+otlp_send(otlp_t *o)
 {
-    if (o->since == 0 || now < o->not_before) {
+    size_t  len;
+
+    wk_held_take(&o->held);
+    o->error[0] = '\0';
+    o->sending = otlp_document(o, &len);
+
+    if (o->sending == NULL) {
+        otlp_ended(o, 0);
+        return;
+    }
+
+    curl_easy_setopt(o->curl, CURLOPT_URL, o->url);
+    curl_easy_setopt(o->curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(o->curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(o->curl, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(o->curl, CURLOPT_HTTPHEADER, o->headers);
+    curl_easy_setopt(o->curl, CURLOPT_POSTFIELDS, o->sending);
+    curl_easy_setopt(o->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) len);
+    curl_easy_setopt(o->curl, CURLOPT_TIMEOUT, (long) OTLP_TIMEOUT_S);
+    curl_easy_setopt(o->curl, CURLOPT_WRITEFUNCTION, otlp_ignore);
+    curl_easy_setopt(o->curl, CURLOPT_ERRORBUFFER, o->error);
+
+    if (curl_multi_add_handle(o->multi, o->curl) != CURLM_OK) {
+        otlp_ended(o, 0);
+    }
+}
+
+
+/* Waits at most so long for spans and for the collector, and serves both. */
+
+static void
+otlp_step(otlp_t *o, int wait)
+{
+    int                  n;
+    long                 status;
+    CURLMsg             *msg;
+    struct curl_waitfd   in = { o->fd, CURL_WAIT_POLLIN, 0 };
+
+    (void) curl_multi_poll(o->multi, &in, 1, wait, NULL);
+    otlp_receive(o);
+
+    if (o->sending == NULL) {
+        return;
+    }
+
+    (void) curl_multi_perform(o->multi, &n);
+
+    while ((msg = curl_multi_info_read(o->multi, &n)) != NULL) {
+        if (msg->msg == CURLMSG_DONE) {
+            status = 0;
+            curl_easy_getinfo(o->curl, CURLINFO_RESPONSE_CODE, &status);
+            status = msg->data.result == CURLE_OK ? status : 0;
+            curl_multi_remove_handle(o->multi, o->curl);
+            otlp_ended(o, status);
+            return;
+        }
+    }
+}
+
+
+static bool
+otlp_due(const otlp_t *o, int64_t now)
+{
+    if (o->sending || o->since == 0 || now < o->not_before) {
         return false;
     }
 
-    for (unsigned i = 0; i < o->nservices; i++) {
-        if (o->services[i].n >= OTLP_BATCH) {
-            return true;
+    return wk_held_full(&o->held) || now >= o->since + OTLP_DELAY_MS;
+}
+
+
+/* Tells /metrics, by way of Redis, how many spans were lost here. */
+
+static void
+otlp_count(otlp_t *o, int64_t now)
+{
+    if (o->uncounted && o->counts && now >= o->count_at) {
+        o->count_at = now + OTLP_COUNT_MS;
+
+        if (wk_trace_count(&o->redis, o->uncounted)) {
+            o->uncounted = 0;
         }
     }
-
-    return now >= o->since + OTLP_DELAY_MS;
 }
 
 
@@ -445,7 +434,9 @@ otlp_setup(otlp_t *o)
     o->url = malloc(n + sizeof("/v1/traces"));
     o->curl = curl_easy_init();
 
-    if (o->url == NULL || o->curl == NULL) {
+    o->multi = curl_multi_init();
+
+    if (o->url == NULL || o->curl == NULL || o->multi == NULL) {
         return false;
     }
 
@@ -480,13 +471,10 @@ otlp_setup(otlp_t *o)
 int
 wk_otlp_main(void)
 {
-    int               wait;
-    int64_t           now;
-    otlp_t            o;
-    struct pollfd     pfd;
+    int64_t           now, wait, until;
+    static otlp_t     o;
     struct sigaction  sa;
 
-    memset(&o, 0, sizeof(o));
     memset(&sa, 0, sizeof(sa));
     sa.sa_handler = otlp_on_signal;
     sigaction(SIGTERM, &sa, NULL);
@@ -497,37 +485,50 @@ wk_otlp_main(void)
         return 2;
     }
 
+    if (getenv("MDVR_REDIS") && getenv("MDVR_PG_CONNINFO")
+        && getenv("MDVR_STORAGE"))
+    {
+        o.counts = wk_conf_read(&o.conf);
+        wk_redis_init(&o.redis, &o.conf);
+    }
+
     wk_log(WK_INFO, "traces go to the collector", "url", o.url, NULL);
 
     while (!otlp_stop) {
         now = wk_clock_ms();
         wait = OTLP_DELAY_MS;
 
-        if (o.since) {
-            now = (o.not_before > now ? o.not_before
-                                      : o.since + OTLP_DELAY_MS) - now;
-            wait = now < 0 ? 0 : now > OTLP_DELAY_MS ? OTLP_DELAY_MS
-                                                     : (int) now;
+        if (o.since && !o.sending) {
+            until = o.not_before > now ? o.not_before
+                    : wk_held_full(&o.held) ? now : o.since + OTLP_DELAY_MS;
+            wait = until - now;
+            wait = wait < 0 ? 0 : wait > OTLP_DELAY_MS ? OTLP_DELAY_MS : wait;
         }
 
-        pfd.fd = o.fd;
-        pfd.events = POLLIN;
+        otlp_step(&o, (int) wait);
+        now = wk_clock_ms();
+        otlp_count(&o, now);
 
-        if (poll(&pfd, 1, wait) == 1) {
-            otlp_receive(&o);
-        }
-
-        if (otlp_due(&o, wk_clock_ms())) {
-            otlp_flush(&o);
+        if (otlp_due(&o, now)) {
+            otlp_send(&o);
         }
     }
 
+    /* what there is goes out, unless the collector takes its time */
+
+    until = wk_clock_ms() + OTLP_TIMEOUT_S * 1000;
     otlp_receive(&o);
 
-    if (o.since) {
-        otlp_flush(&o);
+    while (wk_held_any(&o.held) && o.pause == 0 && wk_clock_ms() < until) {
+        if (o.sending == NULL) {
+            otlp_send(&o);
+        }
+
+        otlp_step(&o, 100);
     }
 
+    o.count_at = 0;
+    otlp_count(&o, wk_clock_ms());
     (void) unlink(getenv("MDVR_TRACE_SOCKET"));
 
     return 0;

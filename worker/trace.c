@@ -1,28 +1,66 @@
 /* Spans of the worker, one datagram each: see trace.h. */
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "mdvr/domain/keys.h"
 #include "worker/trace.h"
 
 #define WK_TRACE_SERVICE  "mdvr-worker\n"
 
 static int                 wk_trace_fd = -1;
 static double              wk_trace_ratio = 1;
+static _Atomic uint64_t   *wk_trace_missed;     /* shared with the children */
 static struct sockaddr_un  wk_trace_to;
 static mdvr_trace_t        wk_trace_now;        /* zeros: none */
+
+
+static void
+wk_trace_miss(uint64_t n)
+{
+    if (wk_trace_missed) {
+        atomic_fetch_add(wk_trace_missed, n);
+    }
+}
+
+
+uint64_t
+wk_trace_lost(void)
+{
+    return wk_trace_missed ? atomic_exchange(wk_trace_missed, 0) : 0;
+}
+
+
+bool
+wk_trace_count(wk_redis_t *redis, uint64_t n)
+{
+    redisReply  *reply;
+
+    reply = wk_redis(redis, "HINCRBY " MDVR_KEY_JOB_STATS " spans:dropped %llu",
+                     (unsigned long long) n);
+    if (reply == NULL) {
+        return false;
+    }
+
+    freeReplyObject(reply);
+
+    return true;
+}
 
 
 bool
 wk_trace_init(void)
 {
+    void        *page;
     const char  *path, *sample;
 
     path = getenv("MDVR_TRACE_SOCKET");
@@ -48,6 +86,11 @@ wk_trace_init(void)
 
     wk_trace_to.sun_family = AF_UNIX;
     strcpy(wk_trace_to.sun_path, path);
+
+    page = mmap(NULL, sizeof(*wk_trace_missed), PROT_READ|PROT_WRITE,
+                MAP_SHARED|MAP_ANONYMOUS, -1, 0);
+    wk_trace_missed = page == MAP_FAILED ? NULL : page;
+
     wk_trace_fd = socket(AF_UNIX, SOCK_DGRAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0);
 
     return true;
@@ -239,6 +282,7 @@ wk_trace_end(wk_span_t *s, const char *error)
         && sendto(wk_trace_fd, b.p, b.len, MSG_DONTWAIT|MSG_NOSIGNAL,
                   (struct sockaddr *) &wk_trace_to, sizeof(wk_trace_to)) < 0)
     {
+        wk_trace_miss(1);
         wk_log(WK_DEBUG, "a span was dropped", "reason", strerror(errno),
                NULL);
     }

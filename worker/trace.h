@@ -12,7 +12,7 @@
 #include <jansson.h>
 
 #include "mdvr/domain/trace.h"
-#include "worker/worker.h"
+#include "worker/redis.h"
 
 #define WK_TRACE_ATTRS  6
 
@@ -22,6 +22,14 @@ typedef struct {
     mdvr_trace_t      above;            /* what was current before */
     bool              open;
 } wk_span_t;
+
+/*
+ * Spans that this program and its children could not hand over since the last
+ * call; wk_trace_count() adds a number to what /metrics shows (false: Redis is
+ * away).
+ */
+uint64_t wk_trace_lost(void);
+bool wk_trace_count(wk_redis_t *redis, uint64_t n);
 
 /* Reads MDVR_TRACE_SOCKET and MDVR_TRACE_SAMPLE; false after saying what is
  * wrong with them. */
