@@ -532,7 +532,7 @@ ngx_mdvr_pg_send(ngx_mdvr_pg_conn_t *conn, ngx_mdvr_pg_req_t *req)
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "sending to PostgreSQL (%s) failed: %s",
                       ngx_mdvr_pg_names[conn->pool->role],
-                      PQerrorMessage(conn->pg));
+                      ngx_mdvr_pg_words(PQerrorMessage(conn->pg)));
 
         conn->broken = 1;
         ngx_post_event(&conn->timer, &ngx_posted_events);
@@ -1149,7 +1149,8 @@ ngx_mdvr_pg_close(ngx_mdvr_pg_conn_t *conn, ngx_uint_t lost)
         ngx_log_error((conn->backoff ? NGX_LOG_INFO : NGX_LOG_ERR),
                       ngx_cycle->log, 0, "PostgreSQL (%s) is away: %s",
                       ngx_mdvr_pg_names[pool->role],
-                      conn->pg ? PQerrorMessage(conn->pg) : "no memory");
+                      conn->pg ? ngx_mdvr_pg_words(PQerrorMessage(conn->pg))
+                               : "no memory");
     }
 
     if (conn->state == pg_ready) {

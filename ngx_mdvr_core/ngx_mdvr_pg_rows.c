@@ -168,3 +168,28 @@ ngx_mdvr_pg_verdict(const PGresult *result, ngx_mdvr_pg_error_t *e,
 
     return rc;
 }
+
+
+const char *
+ngx_mdvr_pg_words(const char *text)
+{
+    size_t       n;
+    static char  line[512];
+
+    for (n = 0; *text && n < sizeof(line) - 1; text++) {
+        if ((u_char) *text > ' ') {
+            line[n++] = *text;
+
+        } else if (n && line[n - 1] != ' ') {
+            line[n++] = ' ';
+        }
+    }
+
+    while (n && line[n - 1] == ' ') {
+        n--;
+    }
+
+    line[n] = '\0';
+
+    return line;
+}

@@ -27,4 +27,11 @@ mdvr_rc_t ngx_mdvr_pg_verdict(const PGresult *result, ngx_mdvr_pg_error_t *e,
     mdvr_rc_t rc);
 
 
+/*
+ * What libpq says, which has lines and tabs, as one line of a log: valid until
+ * the next call.
+ */
+const char *ngx_mdvr_pg_words(const char *text);
+
+
 #endif

@@ -26,6 +26,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -285,7 +286,38 @@ head(const char *p, const char *last, size_t *level, long *pid)
 }
 
 
-static void
+/*
+ * Appends a line as a whole or not at all: we are the only one who writes
+ * there.  False: the disk is full, say.
+ */
+static bool
+append(int out, const char *p, size_t len)
+{
+    size_t       done;
+    ssize_t      n;
+    struct stat  st;
+
+    for (done = 0; done < len; ) {
+        n = write(out, p + done, len - done);
+
+        if (n > 0) {
+            done += (size_t) n;
+
+        } else if (n == 0 || errno != EINTR) {
+            if (done && fstat(out, &st) == 0 && st.st_size >= (off_t) done) {
+                (void) !ftruncate(out, st.st_size - (off_t) done);
+            }
+
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+/* False: it could not be written, and is still to be. */
+static bool
 convert(int out, char *line, size_t len)
 {
     static uint8_t  space[line_max * 7];
@@ -293,7 +325,6 @@ convert(int out, char *line, size_t len)
     long         pid;
     char         time[40], *end;
     size_t       level;
-    ssize_t      n;
     mdvr_buf_t   b;
     mdvr_json_t  j;
     int          name;
@@ -344,18 +375,7 @@ convert(int out, char *line, size_t len)
     mdvr_json_object_end(&j);
     b.p[b.len++] = '\n';
 
-    for (p = (char *) b.p; b.len > 0; ) {
-        n = write(out, p, b.len);
-
-        if (n == -1 && errno != EINTR) {
-            return;                     /* disk full: the line is lost */
-        }
-
-        if (n > 0) {
-            p += n;
-            b.len -= (size_t) n;
-        }
-    }
+    return append(out, (char *) b.p, b.len);
 }
 
 
@@ -371,7 +391,10 @@ typedef struct {
 } follow_t;
 
 
-/* Converts what is there; `all`: the last line even when it has no end. */
+/*
+ * Converts what is there; `all`: the last line even when it has no end.  Ends
+ * early when nothing can be written: nginx's file still has the rest.
+ */
 static void
 drain(follow_t *f, int all)
 {
@@ -406,8 +429,12 @@ drain(follow_t *f, int all)
 
             n = nl ? (size_t) (nl - p) : (left < line_max ? left : line_max);
 
-            if (!f->skipping && n > 0) {
-                convert(f->out, p, n < line_max ? n : line_max);
+            if (!f->skipping && n > 0
+                && !convert(f->out, p, n < line_max ? n : line_max))
+            {
+                f->have = 0;            /* it is read again, later */
+                (void) !pwrite(f->pos, &f->at, sizeof(f->at), 0);
+                return;
             }
 
             f->skipping = nl == NULL;

@@ -198,6 +198,8 @@ wk_log(wk_level_e level, const char *msg, ...)
     mdvr_buf_t    s;
     const char   *key, *value;
     size_t        n;
+    ssize_t       put;
+    static bool   torn;
 
     if (level > wk_log_level()) {
         return;
@@ -245,7 +247,13 @@ wk_log(wk_level_e level, const char *msg, ...)
 
     line[b.len] = '\n';
 
-    if (write(STDOUT_FILENO, line, b.len + 1) < 0) {
-        return;                         /* nobody listens: nothing to do */
+    /* a full disk takes half of a line: the next one begins a new line */
+
+    if (torn && write(STDOUT_FILENO, "\n", 1) != 1) {
+        return;
     }
+
+    n = b.len + 1;
+    put = write(STDOUT_FILENO, line, n);
+    torn = put > 0 && (size_t) put < n;
 }

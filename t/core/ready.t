@@ -83,6 +83,8 @@ is get('/readyz')->{json}{checks}{redis}, 'ok', '... and only that is away';
 rename "$t->{dir}/objects.away", "$t->{dir}/objects" or die $!;
 ok eventually(sub { get('/readyz')->{status} == 200 }, 8), '... and back';
 
+is_deeply [ grep { !m{^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[} } split /\n/, $n->log ], [], 'whatever libpq says of it is one line of the log';
+
 # a stopped PostgreSQL is not a slow one for ever
 
 my ($pid) = MDVR::Test::slurp("$t->{store}{pg}/postmaster.pid") =~ /^(\d+)/;

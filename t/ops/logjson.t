@@ -75,4 +75,18 @@ cmp_ok scalar(grep { $_ > 1 } values %seen), '<', 2000, 'only lines in hand at a
 ok +(eventually { (stat "$dir/raw")[12] * 512 < 1.5 * 2**20 }), 'what has been converted is given back to the disk';
 $stop->();
 
+# a disk that is full in the middle of a line: whole lines only, and the rest later
+
+unlink glob "$dir/*";
+put("2026/01/31 08:15:37 [info] 1#1: line $_ " . 'y' x 80 . "\n") for 1 .. 20;
+my @limited = ('bash', '-c', 'trap "" XFSZ; ulimit -f 1; exec "$@"', '-', $program, "$dir/raw", "$dir/out");
+system @limited;
+$out = slurp("$dir/out");
+like $out, qr/\}\n\z/, 'a full disk ends with a whole line';
+my $had = () = $out =~ /^\{.*\}$/mg;
+cmp_ok $had, '>', 0, "... the last of $had";
+is $had, scalar(() = $out =~ /\n/g), '... and all of them are';
+system($program, "$dir/raw", "$dir/out") == 0 or die;
+is_deeply [ map { $_->{msg} =~ /^line (\d+)/ } lines() ], [ 1 .. 20 ], 'what did not fit comes later, once';
+
 done_testing;
