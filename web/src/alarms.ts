@@ -18,7 +18,7 @@ export class AlarmBook {
     error = '';
 
     private readonly listeners = new Set<() => void>();
-    on_new: (a: Alarm) => void = () => {};
+    readonly on_new: Array<(a: Alarm) => void> = [];
 
     constructor(private readonly api: Api, private readonly fleet: Fleet) {
     }
@@ -77,7 +77,7 @@ export class AlarmBook {
             };
             this.alarms.set(a.id, a);
             if (m.phase === 'start') {
-                this.on_new(a);
+                this.on_new.forEach((fn) => fn(a));
             }
         }
         this.trim();
@@ -154,14 +154,29 @@ export class AlarmTable {
     private readonly note = h('p', { class: 'empty' });
     private readonly rows = new Map<string, Row>();
     private shown = '';
+    private held = false;           /* somebody reads: nothing moves under the pointer */
+    private readonly more = h('button', { type: 'button', class: 'more-alarms', hidden: true, 'data-testid': 'alarms-new', onclick: () => {
+        this.refresh();
+        this.el.scrollTop = 0;
+    } });
 
     constructor(private readonly api: Api, private readonly book: AlarmBook, private readonly fleet: Fleet,
         private readonly max: number, private readonly pick: (a: Alarm, v: Vehicle | null) => void)
     {
         this.el = h('div', { class: 'alarm-table', role: 'grid', 'aria-label': 'Alarms', 'data-testid': 'alarms' },
-            this.body, this.note);
+            this.more, this.body, this.note);
 
         const draw = coalesce(() => this.draw());
+        const hold = (on: boolean) => {
+            if (on !== this.held) {
+                this.held = on;
+                draw();
+            }
+        };
+        this.el.addEventListener('pointermove', () => hold(true));
+        this.el.addEventListener('pointerleave', () => hold(this.el.contains(document.activeElement)));
+        this.el.addEventListener('focusin', () => hold(true));
+        this.el.addEventListener('focusout', (e) => hold(this.el.contains(e.relatedTarget as Node | null) || this.el.matches(':hover')));
         book.listen(draw);
         fleet.listen((changed) => {
             if (changed === null) {
@@ -215,8 +230,23 @@ export class AlarmTable {
         return r;
     }
 
+    /* What is on the screen, in the order in which it stands there. */
+    private reading(): Alarm[] {
+        return this.shown.split(',').flatMap((id) => this.book.alarms.get(id) ?? []);
+    }
+
+    /* Anew from the newest on, even if somebody reads: the filter is another one. */
+    refresh(): void {
+        this.held = false;
+        this.draw();
+    }
+
     draw(): void {
-        const list = this.book.list().filter(this.filter).slice(0, this.max);
+        const now = this.book.list().filter(this.filter).slice(0, this.max);
+        const list = this.held && this.rows.size > 0 ? this.reading() : now;
+        const waiting = this.held ? now.filter((a) => !this.rows.has(a.id)).length : 0;
+        set_text(this.more, waiting > 0 ? `${waiting} new` : '');
+        this.more.hidden = waiting === 0;
         const can = this.api.can('alarm:acknowledge');
         const keep = new Set(list.map((a) => a.id));
 

@@ -2,6 +2,7 @@
 
 import { split_hash } from './address';
 import { AdminPage } from './admin/page';
+import { AlarmBar } from './alarm_bar';
 import { AlarmPage } from './alarm_page';
 import { AlarmBook } from './alarms';
 import { Api } from './api';
@@ -105,6 +106,7 @@ class Shell implements Context {
     private readonly tenant = h('select', { class: 'tenant', 'aria-label': 'Tenant', 'data-testid': 'tenant', hidden: true });
     private live: LivePage | null = null;
     private readonly banner = new Banner();
+    private readonly alarm_bar: AlarmBar;
     private link_state: LinkState = 'idle';
     private was_live = false;
     private retry_at = 0;
@@ -114,6 +116,8 @@ class Shell implements Context {
     constructor(readonly api: Api, readonly config: Config) {
         this.fleet = new Fleet(api);
         this.book = new AlarmBook(api, this.fleet);
+        this.alarm_bar = new AlarmBar(api, this.book, this.fleet);
+        this.book.on_new.push((a) => this.alarm_bar.arrived(a));
         this.link = new Link(socket_url(config, location), () => api.access, () => api.tenant_id, () => api.refresh());
 
         api.on_token = () => this.link.renew();
@@ -162,7 +166,7 @@ class Shell implements Context {
 
         clear(root, h('header', { class: 'top' },
             h('a', { class: 'brand', href: '#/', 'aria-label': 'MDVR console' }, 'MDVR'), this.nav,
-            h('span', { class: 'spring' }), this.count, this.pill, this.tenant, user_menu(this)), this.banner.el, this.content);
+            h('span', { class: 'spring' }), this.count, this.pill, this.tenant, user_menu(this)), this.banner.el, this.alarm_bar.el, this.content);
 
         addEventListener('hashchange', this.route);
         addEventListener('keydown', this.key);
@@ -183,6 +187,7 @@ class Shell implements Context {
         removeEventListener('offline', this.draw_pill);
         clearInterval(this.clock);
         this.link.stop();
+        this.alarm_bar.close();
         this.live?.close();
         this.api.on_token = () => {};
     }
@@ -200,6 +205,7 @@ class Shell implements Context {
             void this.load_extras();
             if (has('GET', '/alarms') && this.api.can('alarm:read')) {
                 await this.book.load();
+                this.banner.alarms(this.book.alarms.values());
             } else {
                 this.book.loaded = true;
             }
@@ -299,7 +305,9 @@ class Shell implements Context {
             break;
         case 'alarm':
             this.book.message(m);
-            this.banner.alarm(m);
+            if (m.phase === 'start') {
+                this.banner.alarms([{ ...m, id: m.alarm_id }]);
+            }
             break;
         default:
             break;
@@ -366,6 +374,8 @@ class Shell implements Context {
 
         if (e.key === '?') {
             help_dialog();
+        } else if (e.key === 'q') {
+            this.alarm_bar.silence();
         } else if (!this.current?.key?.(e)) {
             return;
         }

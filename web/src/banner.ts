@@ -3,9 +3,10 @@
  * and when it is tried again), the server does not answer, and afterwards how long one was away and what was missed.
  */
 
-import { clear, h, icon_button, set_attr } from './dom';
+import { h, icon_button, set_attr, set_text } from './dom';
 import { clock, duration } from './format';
-import type { AlarmMessage } from './types';
+
+const slack_ms = 1000;       /* times of alarms are whole seconds */
 
 export class Banner {
     readonly el = h('div', { class: 'banner', role: 'status', 'aria-live': 'polite', 'data-testid': 'banner', hidden: true });
@@ -13,9 +14,19 @@ export class Banner {
 
     private lost_ms = 0;            /* 0: not lost */
     private back_ms = 0;            /* 0: nothing to tell about */
-    private away_ms = 0;
-    private missed = 0;
-    private shown = '';
+    private left_ms = 0;            /* when one was away from */
+    private readonly missed = new Set<string>();
+    private readonly text = h('span', {});
+    private readonly link = h('a', { class: 'button', href: '#/alarms' }, 'Show alarms');
+    private readonly retry = h('button', { type: 'button', 'data-testid': 'banner-retry', onclick: () => this.on_retry() }, 'Try now');
+    private readonly close = icon_button('close', 'Close', { 'data-testid': 'banner-close' }, () => {
+        this.back_ms = 0;
+        this.hide();
+    });
+
+    constructor() {
+        this.el.append(this.text, this.link, this.retry, this.close);
+    }
 
     /* Now and again while something is wrong. */
     draw(state: { network: boolean; live: boolean; was_live: boolean; retry_at: number; error: string }): void {
@@ -25,10 +36,10 @@ export class Banner {
             this.lost_ms ||= now;
             this.back_ms = 0;
         } else if (state.live && this.lost_ms) {
-            this.away_ms = now - this.lost_ms;
+            this.left_ms = this.lost_ms;
             this.lost_ms = 0;
             this.back_ms = now;
-            this.missed = 0;
+            this.missed.clear();
         }
 
         if (this.lost_ms) {
@@ -44,37 +55,36 @@ export class Banner {
         }
     }
 
-    /* An alarm arrived: one that is older than the connection was missed. */
-    alarm(m: AlarmMessage): void {
-        if (this.back_ms && m.phase === 'start' && m.severity !== 'info' && Date.parse(m.at) < this.back_ms) {
-            this.missed++;
-            this.tell();
+    /* Alarms that came by message or were read anew: the ones from while one was away were missed. */
+    alarms(list: Iterable<{ id: string; at: string; severity: string }>): void {
+        if (!this.back_ms) {
+            return;
         }
+        for (const a of list) {
+            const t = Date.parse(a.at);
+            if (a.severity !== 'info' && t > this.left_ms - slack_ms && t < this.back_ms) {
+                this.missed.add(a.id);
+            }
+        }
+        this.tell();
     }
 
     private tell(): void {
-        this.show('back', `Connected again at ${clock(this.back_ms)}, after ${duration(this.away_ms / 1000)}. `
-            + (this.missed > 0 ? `${this.missed} alarm${this.missed > 1 ? 's' : ''} came meanwhile.` : 'What happened meanwhile has been fetched.'));
+        this.show('back', `Connected again at ${clock(this.back_ms)}, after ${duration((this.back_ms - this.left_ms) / 1000)}. `
+            + (this.missed.size > 0 ? `${this.missed.size} alarm${this.missed.size > 1 ? 's' : ''} came meanwhile.` : 'What happened meanwhile has been fetched.'));
     }
 
     private hide(): void {
         this.el.hidden = true;
-        this.shown = '';
     }
 
+    /* The buttons stay the same ones: a countdown must not take away what somebody is about to press. */
     private show(kind: 'lost' | 'error' | 'back', text: string): void {
-        const key = `${kind} ${text}`;
         this.el.hidden = false;
-        if (key === this.shown) {
-            return;
-        }
-        this.shown = key;
         set_attr(this.el, 'data-kind', kind);
-        clear(this.el, h('span', {}, text),
-            kind === 'back' && this.missed > 0 ? h('a', { class: 'button', href: '#/alarms' }, 'Show alarms') : null,
-            kind === 'back' ? icon_button('close', 'Close', { 'data-testid': 'banner-close' }, () => {
-                this.back_ms = 0;
-                this.hide();
-            }) : h('button', { type: 'button', 'data-testid': 'banner-retry', onclick: () => this.on_retry() }, 'Try now'));
+        set_text(this.text, text);
+        this.link.hidden = kind !== 'back' || this.missed.size === 0;
+        this.close.hidden = kind !== 'back';
+        this.retry.hidden = kind === 'back';
     }
 }

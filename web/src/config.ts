@@ -48,6 +48,11 @@ export function player_choice(): PlayerChoice {
     return q === 'ws' || q === 'webrtc' || q === 'hls' ? q : 'auto';
 }
 
+/* ?mux=0 in the address: every camera has a socket of its own. */
+export function share_choice(): boolean {
+    return new URLSearchParams(location.search).get('mux') !== '0';
+}
+
 export function read(name: string): string | null {
     try {
         return localStorage.getItem(`mdvr.${name}`);

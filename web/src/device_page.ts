@@ -5,7 +5,7 @@ import { commands_panel } from './commands';
 import { edit_device_dialog } from './devices';
 import { clear, dialog, field, h, set_text, toast } from './dom';
 import { has } from './features';
-import { date_time, seen } from './format';
+import { date_time, offset_text, seen, zone_text } from './format';
 import { History } from './history';
 import { Recordings } from './recordings/page';
 import { StoredMedia } from './recordings/stored';
@@ -25,6 +25,7 @@ class OneDevice {
     private readonly diagnostics = h('div', { class: 'status', 'data-testid': 'device-diagnostics' });
     private history: History | null = null;
     private timer = 0;
+    private zone = '';
     private readonly talk: TalkBar | null;
     private readonly undo: Array<() => void> = [];
 
@@ -127,13 +128,14 @@ class OneDevice {
         this.talk?.show(v ?? null);
         if (v) {
             set_text(this.head.title, v.label);
-            set_text(this.head.note, [v.name, v.serial, v.online ? 'online' : `offline, ${seen(v.seen_at, Date.now())}`].filter(Boolean).join(' · '));
+            set_text(this.head.note, [v.name, v.serial, v.online ? 'online' : `offline, ${seen(v.seen_at, Date.now())}`, this.zone].filter(Boolean).join(' · '));
         }
     }
 
     private async load_status(): Promise<void> {
         try {
             const s = await this.c.api.get<Doc>(`/devices/${this.id}/status`);
+            this.clock_note(s);
             clear(this.status, cards(s, ['device_id', 'id', 'tenant_id', 'serial']));
         } catch (e) {
             if (e instanceof Problem && e.status === 404) {
@@ -143,6 +145,13 @@ class OneDevice {
             }
             clear(this.status, h('p', { class: 'empty' }, say(e)));
         }
+    }
+
+    /* Recordings and the recorder's own log go by its clock, everything else here by the viewer's. */
+    private clock_note(s: Doc): void {
+        const minutes = [s.utc_offset_minutes, s.utc_offset_detected].find((x): x is number => typeof x === 'number');
+        this.zone = minutes === undefined || minutes === -new Date().getTimezoneOffset() ? '' : `its clock: UTC${offset_text(minutes)}, yours: ${zone_text()}`;
+        this.draw_head();
     }
 
     /* Deleted, of another tenant, or a mistyped address: one sentence instead of tabs that all fail. */

@@ -59,6 +59,18 @@ export function date_time(at: string | number | Date | null | undefined): string
     return `${d.toLocaleDateString('sv-SE')} ${d.toLocaleTimeString('en-GB')}`;
 }
 
+/* "Europe/Zurich, UTC+01:00": the zone in which times are shown. */
+export function zone_text(at: Date = new Date()): string {
+    const minutes = -at.getTimezoneOffset();
+    return `${Intl.DateTimeFormat().resolvedOptions().timeZone || 'local time'}, UTC${offset_text(minutes)}`;
+}
+
+/* "+02:00" */
+export function offset_text(minutes: number): string {
+    const m = Math.abs(minutes);
+    return `${minutes < 0 ? '−' : '+'}${String(Math.floor(m / 60)).padStart(2, '0')}:${String(m % 60).padStart(2, '0')}`;
+}
+
 export function duration(s: number): string {
     const m = Math.floor(s / 60);
     const hh = Math.floor(m / 60);

@@ -45,6 +45,7 @@ export class History {
         this.to.value = local_input(new Date(now.getTime() + 60_000));      /* this field knows no seconds */
         this.from.value = local_input(new Date(now.getTime() - 2 * 3600_000));
 
+        this.rate.setAttribute('aria-label', 'Speed of the replay');
         this.load_button.addEventListener('click', () => act(this.load_button, () => this.load()));
         this.play_button.append(icon('play'));
         this.play_button.addEventListener('click', () => this.play(!this.playing));

@@ -4,11 +4,16 @@
  * away from under a click.
  */
 
+import { address, split_hash } from './address';
 import { clear, coalesce, h, set_attr, set_text } from './dom';
 import { choose, is_moving } from './fleet';
 import type { Filter, Fleet, SortKey, Vehicle } from './fleet';
 import { ago, speed } from './format';
 import type { Group } from './types';
+
+function on_live_page(): boolean {
+    return ['', 'map'].includes(split_hash(location.hash).path[0]);
+}
 
 interface Row {
     el: HTMLElement;
@@ -43,7 +48,10 @@ export class VehicleList {
         this.search = h('input', {
             type: 'search', placeholder: 'Search plate, name, serial   /', 'aria-label': 'Search vehicles',
             'data-testid': 'search', spellcheck: 'false', autocomplete: 'off',
-            oninput: () => this.reorder(),
+            oninput: () => {
+                this.keep();
+                this.reorder();
+            },
         });
         this.search.addEventListener('keydown', (e) => {
             if (e.key === 'ArrowDown' || e.key === 'Enter') {
@@ -58,6 +66,7 @@ export class VehicleList {
             } else if (e.key === 'Escape' && this.search.value) {
                 e.stopPropagation();
                 this.search.value = '';
+                this.keep();
                 this.reorder();
             }
         });
@@ -72,6 +81,7 @@ export class VehicleList {
         const filter = (f: Filter, text: string) => {
             const b = h('button', { type: 'button', class: 'chip', 'data-testid': `filter-${f}`, onclick: () => {
                 this.filter = f;
+                this.keep();
                 this.reorder();
             } }, text);
             this.filters.push([f, b]);
@@ -103,7 +113,12 @@ export class VehicleList {
             this.note);
         this.heads[0][1].setAttribute('aria-label', 'Sort by state');
 
-        this.group.addEventListener('change', () => this.reorder());
+        this.take();
+        this.group.addEventListener('change', () => {
+            this.wanted_group = this.group.value;
+            this.keep();
+            this.reorder();
+        });
 
         const draw = coalesce(() => this.draw());
         fleet.listen((changed) => {
@@ -127,8 +142,32 @@ export class VehicleList {
         this.reorder();
     }
 
+    private wanted_group = '';
+
+    /* What is looked for is kept in the address, on the live page. */
+    keep(): void {
+        if (on_live_page()) {
+            address.write({ q: this.search.value, show: this.filter === 'all' ? '' : this.filter, group: this.wanted_group,
+                sort: this.key === 'label' && !this.down ? '' : (this.down ? '-' : '') + this.key });
+        }
+    }
+
+    private take(): void {
+        if (!on_live_page()) {
+            return;
+        }
+        const query = address.read();
+        const show = query.get('show') ?? '';
+        const sort = query.get('sort') ?? '';
+        this.search.value = query.get('q') ?? '';
+        this.wanted_group = query.get('group') ?? '';
+        this.filter = (['online', 'moving', 'offline'] as Filter[]).find((f) => f === show) ?? 'all';
+        this.down = sort.startsWith('-');
+        this.key = (['speed', 'seen', 'state'] as SortKey[]).find((k) => k === sort.replace('-', '')) ?? 'label';
+    }
+
     set_groups(groups: Group[]): void {
-        const chosen = this.group.value;
+        const chosen = this.wanted_group;
         clear(this.group, h('option', { value: '' }, 'All groups'), ...groups.map((g) => h('option', { value: g.id }, g.name)));
         this.group.value = groups.some((g) => g.id === chosen) ? chosen : '';
         this.group.hidden = groups.length === 0;
@@ -159,6 +198,7 @@ export class VehicleList {
     private sort(key: SortKey): void {
         this.down = this.key === key ? !this.down : false;
         this.key = key;
+        this.keep();
         this.reorder();
     }
 

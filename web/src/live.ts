@@ -14,6 +14,7 @@ import type { Vehicle } from './fleet';
 import { ago, compass, coordinate, nothing, seen, speed, words } from './format';
 import { VehicleList } from './list';
 import { FleetMap } from './map';
+import { beep } from './sound';
 import { TalkBar, can_talk } from './talk';
 import type { Page, Position } from './types';
 import { Wall } from './wall';
@@ -60,7 +61,7 @@ export class LivePage implements View {
 
         const all = h('input', { type: 'checkbox', 'data-testid': 'strip-info', onchange: () => {
             store('strip-info', all.checked ? '1' : null);
-            alarms.draw();
+            alarms.refresh();
         } });
         all.checked = read('strip-info') === '1';
         alarms.filter = (a) => all.checked || a.severity !== 'info';
@@ -110,12 +111,7 @@ export class LivePage implements View {
             }
         });
 
-        c.book.on_new = (a) => {
-            this.strip.hidden = false;
-            if (a.severity === 'critical' && read('alarm-sound') === '1') {
-                beep();
-            }
-        };
+        c.book.on_new.push(() => { this.strip.hidden = false; });
     }
 
     /* The wall's width follows the pointer, or the arrow keys; it is remembered. */
@@ -214,6 +210,7 @@ export class LivePage implements View {
     }
 
     show(rest: string[]): void {
+        this.list.keep();
         this.map.map.invalidateSize();
         const v = rest[0] ? this.c.fleet.vehicles.get(rest[0]) : undefined;
         if (v) {
@@ -260,6 +257,9 @@ export class LivePage implements View {
             row?.click();
             return true;
         }
+        case 'w':
+            this.wall.full_screen();
+            return true;
         case 'X':
         case 'x':
             this.wall.close_all();
@@ -356,25 +356,5 @@ class VehiclePanel {
             set_attr(b, 'aria-pressed', String(this.wall.is_open(v.id, Number(b.dataset.channel))));
             b.disabled = !v.online && !this.wall.is_open(v.id, Number(b.dataset.channel));
         }
-    }
-}
-
-/* Two short tones, made here: no file to load. */
-function beep(): void {
-    try {
-        const a = new AudioContext();
-        const gain = a.createGain();
-        gain.gain.value = 0.08;
-        gain.connect(a.destination);
-        for (const [at, hz] of [[0, 880], [0.22, 660]]) {
-            const o = a.createOscillator();
-            o.frequency.value = hz;
-            o.connect(gain);
-            o.start(a.currentTime + at);
-            o.stop(a.currentTime + at + 0.16);
-        }
-        setTimeout(() => void a.close(), 1000);
-    } catch {
-        /* no sound device */
     }
 }

@@ -3,6 +3,7 @@
 import type { Context } from './app';
 import { player_choice, read, store } from './config';
 import { h, icon, toast } from './dom';
+import { zone_text } from './format';
 import { help_dialog } from './help';
 
 export function user_menu(c: Context): HTMLElement {
@@ -38,6 +39,7 @@ export function user_menu(c: Context): HTMLElement {
             h('label', { class: 'menu-row' }, 'The record button stores', record),
             h('label', { class: 'menu-row' }, 'Sound for critical alarms', sound),
             theme,
+            h('p', { class: 'menu-row dim', 'data-testid': 'zone' }, `Times are in ${zone_text()}`),
             h('button', { type: 'button', role: 'menuitem', onclick: help_dialog }, 'Keyboard (?)'),
             h('button', { type: 'button', role: 'menuitem', 'data-testid': 'sign-out', onclick: () => void c.api.logout() }, 'Sign out')));
 }

@@ -11,7 +11,8 @@
 
 import type { Api } from './api';
 import { Backoff } from './backoff';
-import { player_choice } from './config';
+import { player_choice, share_choice } from './config';
+import { own_feed, wall_feed } from './feed';
 import { Problem } from './problem';
 import type { Failure, Sink, Transport } from './transport';
 import { HlsTransport } from './transport_hls';
@@ -66,6 +67,7 @@ const stopping = new Map<string, Promise<unknown>>();
 export class Player {
     state: PlayerState = 'starting';
     paused = false;                      /* the device was asked to pause: silence is no fault */
+    shares = false;                      /* a tile of the wall: its socket may be that of others, too */
     once = false;                        /* a recording: when it ends it has ended */
     reason = '';
     retry_at = 0;
@@ -284,7 +286,7 @@ export class Player {
 
         this.last_data = now;
         this.transport = ws
-            ? new MseTransport(this.video, this.absolute(s.urls.ws, true), sink)
+            ? new MseTransport(this.video, this.absolute(s.urls.ws, true), sink, this.shares && share_choice() ? wall_feed : own_feed)
             : choice === 'webrtc' && s.urls.whep
             ? new WhepTransport(this.video, this.absolute(s.urls.whep, false), sink)
             : new HlsTransport(this.video, this.absolute(s.urls.hls, false), sink);

@@ -1,13 +1,15 @@
 /*
  * Live video as fMP4 over a WebSocket into Media Source Extensions.
  *
- * The socket delivers binary messages: one init segment, then fragments of one frame each; a new init segment may
- * come at any time (the camera changed its picture size).  A text message is JSON and gives the reason of an end.
+ * The feed delivers one init segment, then fragments of one frame each; a new init segment may come at any time (the
+ * camera changed its picture size).
  * Fragment times come from the device's clock: they are shifted so that the first one plays at zero, and a clock
  * that jumps starts a new timeline instead of stopping the picture.
  */
 
 import { Edge } from './edge';
+import { own_feed } from './feed';
+import type { Feed, FeedSink } from './feed';
 import { fragment_time, is_hevc, is_init, parse_init } from './mp4';
 import type { Init } from './mp4';
 import { end_of } from './transport';
@@ -26,7 +28,7 @@ export const hevc_text = 'This camera sends H.265, which this browser cannot pla
 export class MseTransport implements Transport {
     readonly name = 'WS';
 
-    private ws: WebSocket;
+    private feed: Feed;
     private converted = false;                  /* H.264 made of H.265 was asked for ... */
     private converting = false;                 /* ... and has not come yet */
     private readonly source = new MediaSource();
@@ -41,35 +43,31 @@ export class MseTransport implements Transport {
     private timer = 0;
     private closed = false;
     private started = false;
-    private end_reason = '';
 
-    constructor(private readonly video: HTMLVideoElement, private readonly url: string, private readonly sink: Sink) {
+    constructor(private readonly video: HTMLVideoElement, private readonly url: string, private readonly sink: Sink,
+        open: (url: string, sink: FeedSink) => Feed = own_feed)
+    {
         this.object_url = URL.createObjectURL(this.source);
         video.src = this.object_url;
         video.addEventListener('waiting', this.on_waiting);
         video.addEventListener('error', this.on_error);
         this.source.addEventListener('sourceopen', this.on_source_open);
 
-        this.ws = this.open(url);
+        this.feed = open(url, this.bytes_sink);
         this.timer = window.setInterval(() => this.tick(), 100);
     }
 
-    private open(url: string): WebSocket {
-        const ws = new WebSocket(url);
-        ws.binaryType = 'arraybuffer';
-        ws.onmessage = (e) => this.receive(e.data as ArrayBuffer | string);
-        ws.onclose = (e) => this.on_socket_close(e);
-        return ws;
-    }
+    private readonly bytes_sink: FeedSink = {
+        data: (bytes) => this.receive(bytes),
+        end: (code, reason) => this.on_end(code, reason),
+    };
 
     /* This browser shows no H.265: the server may make H.264 of it. */
     private convert(): void {
         this.converted = true;
         this.converting = true;
-        this.ws.onmessage = null;
-        this.ws.onclose = null;
-        this.ws.close(1000);
-        this.ws = this.open(this.url + (this.url.includes('?') ? '&' : '?') + 'codec=h264');
+        this.feed.close();
+        this.feed = own_feed(this.url + (this.url.includes('?') ? '&' : '?') + 'codec=h264', this.bytes_sink);
     }
 
     static supported(): boolean {
@@ -92,9 +90,7 @@ export class MseTransport implements Transport {
         this.closed = true;
 
         clearInterval(this.timer);
-        this.ws.onmessage = null;
-        this.ws.onclose = null;
-        this.ws.close(1000);
+        this.feed.close();
         this.video.removeEventListener('waiting', this.on_waiting);
         this.video.removeEventListener('error', this.on_error);
         this.buffer?.removeEventListener('updateend', this.pump);
@@ -125,29 +121,16 @@ export class MseTransport implements Transport {
         this.fail('decode', this.video.error?.message || 'The picture could not be decoded.');
     };
 
-    private on_socket_close(e: CloseEvent): void {
+    private on_end(code: number, reason: string): void {
         if (this.converting) {
             this.fail('unsupported', hevc_text);
             return;
         }
-        const end = end_of(e.code, this.end_reason || e.reason);
+        const end = end_of(code, reason);
         this.fail(end.kind, end.text);
     }
 
-    private receive(data: ArrayBuffer | string): void {
-        if (typeof data === 'string') {
-            try {
-                const m = JSON.parse(data) as { reason?: unknown; type?: unknown };
-                if (typeof m.reason === 'string') {
-                    this.end_reason = m.reason;
-                }
-            } catch {
-                /* not for us */
-            }
-            return;
-        }
-
-        const bytes = new Uint8Array(data);
+    private receive(bytes: Uint8Array): void {
         this.sink.bytes(bytes.length);
 
         if (is_init(bytes)) {

@@ -1,5 +1,5 @@
 /*
- * The video wall: up to nine cameras at once, each in a tile with its state in words, its delay and its bit rate.
+ * The video wall: up to sixteen cameras at once, each in a tile with its state in words, its delay and its bit rate.
  */
 
 import type { Api } from './api';
@@ -14,7 +14,7 @@ import { can_talk } from './talk';
 import type { MediaMessage, Stream } from './types';
 import { act } from './ui';
 
-const tiles_max = 9;
+const tiles_max = 16;
 const preroll_s = 10;
 const storage_key = 'mdvr.wall';
 
@@ -116,6 +116,7 @@ export class Tile {
         });
 
         this.player = new Player(api, this.video, live_source(api, vehicle.id, channel), stream);
+        this.player.shares = true;
         this.player.on_change = () => this.draw();
         this.player.on_audio = (present) => {
             this.mute.hidden = !present;
@@ -229,10 +230,21 @@ export class Wall {
 
     private tiles: Tile[] = [];
     private large: Tile | null = null;
+    private columns = 1;
     private readonly grid = h('div', { class: 'wall-grid', 'data-testid': 'wall' });
+    private readonly heading = h('span', { class: 'dim', 'data-testid': 'wall-count' });
+    private readonly full = h('button', { type: 'button', class: 'chip', title: 'Key W', 'data-testid': 'wall-full' }, 'Full screen');
 
     constructor(private readonly api: Api, private readonly fleet: Fleet) {
-        this.el = h('div', { class: 'wall', role: 'region', 'aria-label': 'Cameras' }, this.grid);
+        this.full.addEventListener('click', () => this.full_screen());
+        this.el = h('div', { class: 'wall', role: 'region', 'aria-label': 'Cameras' },
+            h('div', { class: 'wall-head' }, this.heading, h('span', { class: 'spring' }), this.full,
+                h('button', { type: 'button', class: 'chip', title: 'Key X', 'data-testid': 'wall-close', onclick: () => this.close_all() }, 'Close all')),
+            this.grid);
+        this.grid.addEventListener('keydown', (e) => this.key_down(e));
+        document.addEventListener('fullscreenchange', () => {
+            set_text(this.full, document.fullscreenElement === this.el ? 'Leave full screen' : 'Full screen');
+        });
         new ResizeObserver(() => this.layout()).observe(this.grid);
 
         const online = new Map<string, boolean>();
@@ -328,6 +340,35 @@ export class Wall {
         return false;
     }
 
+    full_screen(): void {
+        if (document.fullscreenElement) {
+            void document.exitFullscreen();
+        } else if (this.tiles.length > 0) {
+            this.el.requestFullscreen().then(() => {
+                if (!this.grid.contains(document.activeElement)) {
+                    this.tiles[0]?.el.focus();
+                }
+            }, () => toast('The browser does not allow the full screen here.', 'error'));
+        }
+    }
+
+    /* Arrow keys go from tile to tile; while one is large, to the one that becomes large. */
+    private key_down(e: KeyboardEvent): void {
+        const at = this.tiles.findIndex((t) => t.el === e.target);
+        const step = ({ ArrowRight: 1, ArrowLeft: -1, ArrowDown: this.large ? 1 : this.columns, ArrowUp: this.large ? -1 : -this.columns } as Record<string, number>)[e.key];
+        if (at < 0 || !step) {
+            return;
+        }
+        e.preventDefault();
+        const next = this.tiles[at + step];
+        if (next) {
+            if (this.large) {
+                this.enlarge(next);
+            }
+            next.el.focus();
+        }
+    }
+
     private enlarge(t: Tile | null): void {
         this.large?.el.classList.remove('large');
         this.large = t;
@@ -343,6 +384,7 @@ export class Wall {
         } catch {
             /* the wall is then empty after a reload */
         }
+        set_text(this.heading, `${this.tiles.length} camera${this.tiles.length === 1 ? '' : 's'}`);
         this.layout();
         this.on_change();
     }
@@ -365,6 +407,7 @@ export class Wall {
 
     private layout(): void {
         const { columns, rows } = best_wall(this.tiles.length, this.grid.clientWidth, this.grid.clientHeight);
+        this.columns = columns;
         this.grid.style.setProperty('--columns', String(columns));
         this.grid.style.setProperty('--rows', String(rows));
     }

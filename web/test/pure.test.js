@@ -1,18 +1,20 @@
 /* The parts of the console that need no browser: formats, order of the list, waiting times, grid, problems. */
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import test from 'node:test';
 
 import { role_scopes } from '../src/api.ts';
 import { Backoff } from '../src/backoff.ts';
 import { socket_url } from '../src/config.ts';
+import { token_of, unpack } from '../src/feed.ts';
 import { command_examples, routes } from '../src/features.ts';
 import { channel_names, choose, has_place, is_moving } from '../src/fleet.ts';
 import { corners_of, corners_text, ring_of } from '../src/admin/corners.ts';
 import { browser_of } from '../src/admin/agent.ts';
 import { split_hash, with_query } from '../src/address.ts';
-import { ago, bitrate, bytes, compass, coordinate, duration, speed, words, seen } from '../src/format.ts';
-import { day_of, day_start, file_at, moment_at, offset_text, place_of } from '../src/recordings/spans.ts';
+import { ago, bitrate, bytes, compass, coordinate, duration, speed, words, offset_text, seen } from '../src/format.ts';
+import { day_of, day_start, file_at, moment_at, place_of } from '../src/recordings/spans.ts';
 import { best_wall, decimals, grid_step, ticks } from '../src/grid.ts';
 import { Problem, retry_after } from '../src/problem.ts';
 import { Seen } from '../src/socket.ts';
@@ -246,4 +248,40 @@ test('when a vehicle was seen, in a sentence', () => {
 test('a session\'s browser has a name', () => {
     assert.equal(browser_of('Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36'), 'Chrome 131, Linux');
     assert.equal(browser_of('curl/8.1'), 'curl/8.1');
+});
+
+/* Contrast of two colours as WCAG 2 counts it: 4.5 is what text needs. */
+function contrast(one, two) {
+    const light = (hex) => {
+        const [r, g, b] = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255).map((c) => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const [a, b] = [light(one), light(two)].sort((x, y) => y - x);
+    return (a + 0.05) / (b + 0.05);
+}
+
+test('colours of text can be read, in the dark and in the light', () => {
+    const css = readFileSync('src/app.css', 'utf8');
+    const weak = [];
+    for (const block of [/:root \{([^}]*)\}/, /\[data-theme="light"\] \{([^}]*)\}/]) {
+        const v = Object.fromEntries([...block.exec(css)[1].matchAll(/--([\w-]+): (#[0-9a-f]{6})/g)].map((m) => [m[1], m[2]]));
+        for (const text of ['text', 'dim', 'accent', 'good', 'warn', 'bad']) {
+            for (const ground of ['bg', 'panel', 'raised']) {
+                const c = contrast(v[text], v[ground]);
+                if (c < 4.5) {
+                    weak.push(`${text} ${v[text]} on ${ground} ${v[ground]}: ${c.toFixed(2)}`);
+                }
+            }
+        }
+    }
+    assert.deepEqual(weak, []);
+});
+
+test('messages of a shared socket say whose they are', () => {
+    const m = unpack(Uint8Array.from([1, 2, 9, 8]).buffer);
+    assert.equal(m.stream, 258);
+    assert.deepEqual([...m.bytes], [9, 8]);
+    assert.equal(unpack(new ArrayBuffer(1)), null);
+    assert.deepEqual(token_of('wss://h.example:1/live/a.b-c/ws'), { server: 'wss://h.example:1', token: 'a.b-c' });
+    assert.equal(token_of('ws://h/live/a/ws?codec=h264'), null);
 });

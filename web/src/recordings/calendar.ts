@@ -4,9 +4,9 @@
  */
 
 import { clear, h, set_text } from '../dom';
-import { duration } from '../format';
+import { duration, offset_text } from '../format';
 import { act, say } from '../ui';
-import { day_ms, day_of, day_start, moment_at, offset_text, place_of } from './spans';
+import { day_ms, day_of, day_start, moment_at, place_of } from './spans';
 import type { Calendar, Day, Lane } from './spans';
 
 const week = 7;

@@ -43,6 +43,8 @@ export class Recordings {
         this.channel = select('channel', [['', 'All cameras'],
             ...Array.from({ length: channels }, (_, i) => [String(i + 1), `CH ${i + 1}`] as [string, string])], '');
 
+        this.channel.setAttribute('aria-label', 'Camera');
+
         const ask = h('button', { type: 'button', class: 'primary', 'data-testid': 'recordings-ask' }, 'Ask the recorder');
         ask.addEventListener('click', () => act(ask, () => this.table.reload()));
 

@@ -56,9 +56,3 @@ export function file_at<T extends { from: string | null; to: string | null; chan
     }
     return best;
 }
-
-/* "+02:00" */
-export function offset_text(minutes: number): string {
-    const m = Math.abs(minutes);
-    return `${minutes < 0 ? '−' : '+'}${String(Math.floor(m / 60)).padStart(2, '0')}:${String(m % 60).padStart(2, '0')}`;
-}
