@@ -32,6 +32,8 @@ my @run = (
     [ 'build/bin/mdvr-sim --serial 00007 --audio-type 10 --talk-tone 500 --talk-record /tmp/heard-%s.pcm',
         sub => [ @sim, [ '/tmp/heard', "$dir/heard" ], $ends->() ] ],
     [ 'mdvr-migrate postgresql://owner@db/mdvr', sub => [ [ 'mdvr-migrate', 'sql/migrate' ], [ 'postgresql://owner@db/mdvr', 'URL' ] ] ],
+    [ q(psql postgresql://owner@db/mdvr -v email=you@example.com -v hash="$(mdvr-passwd)" <<<"select mdvr.bootstrap_admin(:'email', :'hash', 'Your company')"),
+        sub => [ [ 'postgresql://owner@db/mdvr', 'URL' ], [ 'mdvr-passwd', q(build/bin/mdvr-passwd <<<'a long password of somebody') ] ] ],
     [ 'ops/backup <URL> <objects> <directory>', sub => [ [ '<URL>', 'URL' ], [ '<objects>', "$dir/var/objects" ], [ '<directory>', "$dir/saved" ] ] ],
     [ 'ops/restore <directory> <empty URL> <objects>', sub => [ [ '<directory>', "$dir/saved/*" ], [ '<empty URL>', 'EMPTY' ], [ '<objects>', "$dir/found" ] ] ],
     [ q(grep -h <trace_id> $MDVR_VAR/log/*.log | jq -s 'sort_by(.time)[] | {time, msg, device, event_id, job}' -c),
