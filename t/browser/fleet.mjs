@@ -86,6 +86,28 @@ await run(async (b) => {
     value('main_thread_percent', ((after.TaskDuration - before.TaskDuration) * 100 / (after.Timestamp - before.Timestamp)).toFixed(1));
     value('script_percent', ((after.ScriptDuration - before.ScriptDuration) * 100 / (after.Timestamp - before.Timestamp)).toFixed(1));
 
+    if (!shot) {
+        /* the wall full: sixteen, still over that connection, and a seventeenth is refused */
+        for (const [serial, channels] of [['DEMO1', [4]], ['DEMO2', [4]], ['DEMO3', [4]], ['SIM00001', [1, 2, 3, 4]]]) {
+            await t('search').fill(serial);
+            await t(`device-${serial}`).click();
+            for (const channel of channels) {
+                await t(`camera-${channel}`).click();
+            }
+        }
+        ok(await until(() => page.$$eval('[data-testid="tile"]', (l) => l.filter((e) => e.dataset.firstFrameMs).length === 16), 60), 'sixteen cameras have shown a picture')
+            || note(JSON.stringify(await tiles()));
+        ok(walls.filter((url) => /\/live\//.test(url)).length === 1, 'over the same connection') || note(walls.join('\n'));
+        const grid = await page.locator('.wall-grid').evaluate((e) => ({ w: e.scrollWidth - e.clientWidth, h: e.scrollHeight - e.clientHeight }));
+        ok(grid.w <= 0 && grid.h <= 0, 'none is cut off') || note(JSON.stringify(grid));
+        await t('search').fill('SIM00002');
+        await t('device-SIM00002').click();
+        await t('camera-1').click();
+        ok(await until(async () => /16 cameras are open/.test(await t('toast').last().innerText().catch(() => ''))), 'a seventeenth is refused in words');
+        await t('wall-close').click();
+        ok(await until(async () => (await tiles()).length === 0), 'all are closed at once');
+    }
+
     if (shot) {
         /* for the README: four cameras, the followed vehicle on its way, an alarm or two */
         for (const name of ['DEMO1', 'DEMO2', 'DEMO3']) {

@@ -1,4 +1,4 @@
-# A simulated fleet in the console, and nine of its cameras at once, in Chromium.
+# A simulated fleet in the console, and nine of its cameras at once, then sixteen, in Chromium.
 # alone
 
 use v5.30;

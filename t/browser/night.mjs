@@ -74,6 +74,10 @@ await run(async (b) => {
     await act('alarm', 'V202');
     ok(await until(async () => /Panic button\s+34 MDV 007/.test(await text('alarm-bar'))), 'a critical alarm has a bar') || note(await text('alarm-bar'));
     ok(await t('alarm-bar').getAttribute('data-sounding') === '', 'and sounds');
+    await page.setViewportSize({ width: 390, height: 844 });
+    ok(await until(() => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth
+        && document.querySelector('[data-testid="user-menu"]').getBoundingClientRect().right <= innerWidth)), 'and fits a phone');
+    await page.setViewportSize({ width: 1440, height: 860 });
     await t('map').click();
     await page.keyboard.press('q');
     ok(await until(async () => await t('alarm-bar').getAttribute('data-sounding') === null) && await t('alarm-bar').isVisible(), 'Q silences it, the bar stays');

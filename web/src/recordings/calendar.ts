@@ -110,7 +110,7 @@ export class CalendarView {
 
         for (const s of lane.spans) {
             const { from, to } = place_of(s, start);
-            const piece = h('i', { class: s.type });
+            const piece = h('i', { class: s.type === 'alarm' ? 'of-alarm' : null });
             piece.style.left = `${from * 100}%`;
             piece.style.width = `${Math.max(0.15, (to - from) * 100)}%`;
             bar.append(piece);

@@ -32,7 +32,7 @@ export class StoredMedia {
                 { head: 'From', cell: (m) => m.alarm_id ? h('a', { href: `#/alarms/${m.alarm_id}` }, 'alarm') : words(m.source ?? '') },
                 { head: 'Length', cell: (m) => m.duration_s ? duration(m.duration_s) : '' },
                 { head: 'Size', class: 'wide-only', cell: (m) => bytes(m.size_bytes) },
-                { head: 'State', cell: (m) => h('span', { class: `state ${m.status}` }, m.failed_reason ? `${m.status}: ${m.failed_reason}` : m.status) },
+                { head: 'State', class: 'wide-only', cell: (m) => h('span', { class: `state ${m.status}` }, m.failed_reason ? `${m.status}: ${m.failed_reason}` : m.status) },
                 { head: '', cell: (m) => this.tools(m) },
             ],
             load: (cursor) => c.api.get<Page<Stored>>('/media', { device_id, limit: 50, cursor, status: state.value }),
