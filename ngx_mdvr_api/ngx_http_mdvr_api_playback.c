@@ -141,7 +141,7 @@ ngx_http_mdvr_api_playback_start(ngx_http_mdvr_api_ctx_t *ctx)
         " coalesce((b.b->>'duration_s')::float8, extract(epoch from"
         "   f.m[3]::time - f.m[2]::time)"
         "   + case when f.m[3] < f.m[2] then 86400 else 0 end, 0),"
-        " coalesce((s.registration->>'audio_type')::int, 0)"
+        " coalesce((s.registration->>'audio_type')::int, 0), d.channels::int"
         " from mdvr.device d left join mdvr.device_state s"
         " on s.device_id = d.id, b, f"
         " where d.id = $2::uuid and d.deleted_at is null",
@@ -192,6 +192,16 @@ ngx_http_mdvr_api_playback_device(ngx_http_mdvr_api_ctx_t *ctx,
         return;
     }
 
+    p->channel = ngx_mdvr_pg_int(rows, 0, 6, &n) == NGX_OK ? n : 1;
+
+    if (ngx_mdvr_pg_int(rows, 0, 9, &n) != NGX_OK
+        || p->channel > (ngx_uint_t) n)
+    {
+        ngx_http_mdvr_api_invalid_field(ctx, "out_of_range", "channel",
+                                "the device does not have this channel");
+        return;
+    }
+
     if (ngx_mdvr_pg_int(rows, 0, 1, &n) != NGX_OK || !n) {
         ngx_http_mdvr_api_problem(ctx, NGX_HTTP_CONFLICT, "device_disabled",
                                   "the device is disabled", 0);
@@ -235,7 +245,6 @@ ngx_http_mdvr_api_playback_device(ngx_http_mdvr_api_ctx_t *ctx,
     s = ngx_mdvr_pg_value(rows, 0, 0);
     p->serial = ngx_http_mdvr_api_dup(ctx->request->pool, (char *) s.data,
                                       s.len);
-    p->channel = ngx_mdvr_pg_int(rows, 0, 6, &n) == NGX_OK ? n : 1;
     s = ngx_mdvr_pg_value(rows, 0, 7);
     p->duration_s = s.len ? strtod((char *) s.data, NULL) : 0;
     p->audio_type = ngx_mdvr_pg_int(rows, 0, 8, &n) == NGX_OK ? n : 0;

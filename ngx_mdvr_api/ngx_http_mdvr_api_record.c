@@ -85,7 +85,7 @@ ngx_http_mdvr_api_video_record(ngx_http_mdvr_api_ctx_t *ctx)
     bind.len = ngx_mdvr_uuid_print(p, &record->media_id) - p;
 
     ngx_http_mdvr_api_query(ctx,
-        "select d.id, " API_AUDIT("video.record", "device", "$6::text",
+        "select d.id, mdvr.quota_stored(), " API_AUDIT("video.record", "device", "$6::text",
                   "jsonb_build_object('media_id', $7::text)")
         " from mdvr.device d where d.id = $6::uuid and d.deleted_at is null",
         API_WHO ",id,@0", &bind, ngx_http_mdvr_api_record_device);

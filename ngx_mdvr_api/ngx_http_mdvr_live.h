@@ -73,6 +73,15 @@ struct ngx_http_mdvr_live_ctx_s {
 /* The session that the token names: MDVR_OK, MDVR_E_NOT_FOUND, ... */
 mdvr_rc_t ngx_http_mdvr_live_find(ngx_http_mdvr_live_ctx_t *ctx);
 
+/* "?codec=h264" */
+ngx_uint_t ngx_http_mdvr_live_wants_h264(ngx_http_request_t *r);
+
+/*
+ * What the worker makes of an H.265 stream in its place; any other stays.
+ * MDVR_E_UNAVAILABLE: nothing here does, MDVR_E_BUSY: not one more.
+ */
+mdvr_rc_t ngx_http_mdvr_live_to_h264(mdvr_bus_ref_t *ref);
+
 /* problem+json for a stream that does not run: its end reason if known */
 ngx_int_t ngx_http_mdvr_live_gone(ngx_http_mdvr_live_ctx_t *ctx);
 

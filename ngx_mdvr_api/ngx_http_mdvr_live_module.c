@@ -340,20 +340,14 @@ static ngx_int_t
 ngx_http_mdvr_live_h264(ngx_http_mdvr_live_ctx_t *ctx)
 {
     mdvr_rc_t            rc;
-    ngx_str_t            value, retry;
-    mdvr_bus_t          *bus = ngx_mdvr_bus();
-    mdvr_bus_info_t      info;
+    ngx_str_t            retry;
     ngx_http_request_t  *r = ctx->request;
 
-    if (ngx_http_arg(r, (u_char *) "codec", 5, &value) != NGX_OK
-        || value.len != 4 || ngx_memcmp(value.data, "h264", 4) != 0
-        || mdvr_bus_info(bus, ctx->ref, &info) != MDVR_OK
-        || info.codec != MDVR_CODEC_H265)
-    {
+    if (!ngx_http_mdvr_live_wants_h264(r)) {
         return NGX_DECLINED;
     }
 
-    rc = mdvr_bus_h264(bus, ctx->ref, mdvr_bus_clock_ms(), &ctx->ref);
+    rc = ngx_http_mdvr_live_to_h264(&ctx->ref);
 
     if (rc == MDVR_OK) {
         return NGX_DECLINED;
@@ -377,6 +371,32 @@ ngx_http_mdvr_live_h264(ngx_http_mdvr_live_ctx_t *ctx)
     }
 
     return ngx_http_mdvr_live_gone(ctx);
+}
+
+
+ngx_uint_t
+ngx_http_mdvr_live_wants_h264(ngx_http_request_t *r)
+{
+    ngx_str_t  value;
+
+    return ngx_http_arg(r, (u_char *) "codec", 5, &value) == NGX_OK
+           && value.len == 4 && ngx_memcmp(value.data, "h264", 4) == 0;
+}
+
+
+mdvr_rc_t
+ngx_http_mdvr_live_to_h264(mdvr_bus_ref_t *ref)
+{
+    mdvr_bus_t       *bus = ngx_mdvr_bus();
+    mdvr_bus_info_t   info;
+
+    if (mdvr_bus_info(bus, *ref, &info) != MDVR_OK
+        || info.codec != MDVR_CODEC_H265)
+    {
+        return MDVR_OK;
+    }
+
+    return mdvr_bus_h264(bus, *ref, mdvr_bus_clock_ms(), ref);
 }
 
 

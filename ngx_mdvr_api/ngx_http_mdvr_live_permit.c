@@ -8,7 +8,8 @@
  *
  *   ?hls=1      whoever holds the token is watching by HLS, from a cache: the
  *               stream goes on, and parts of it are made
- *   ?start=1    the device is told to send again, if it does not
+ *   ?start=1    the device is told to send again, if it does not: within the
+ *               plan's live minutes, and not during an upgrade
  *
  * "Mdvr-Stream" of the answer names the stream from its start to its end, and
  * never another one: a key for caches.  With "mdvr_live_cdn" it is part of
@@ -20,10 +21,16 @@
 
 #include <openssl/sha.h>
 
+#include "ngx_mdvr_core/ngx_mdvr_pg.h"
 #include "ngx_mdvr_core/ngx_mdvr_registry.h"
 
 
 #define NGX_HTTP_MDVR_PERMIT_MEDIA  20000       /* ms until media comes */
+#define NGX_HTTP_MDVR_PERMIT_ASK    5000        /* ms, for the database */
+
+
+static ngx_int_t ngx_http_mdvr_permit_answer(ngx_http_mdvr_live_ctx_t *ctx,
+    mdvr_rc_t rc);
 
 
 mdvr_rc_t
@@ -107,21 +114,103 @@ ngx_http_mdvr_permit_asks(ngx_http_request_t *r, char *name)
 }
 
 
+static void
+ngx_http_mdvr_permit_asked(void *data, const ngx_mdvr_pg_rows_t *rows,
+    mdvr_rc_t rc)
+{
+    int64_t                    upgrading;
+    ngx_int_t                  n;
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_mdvr_live_ctx_t  *ctx = data;
+
+    r = ctx->request;
+    c = r->connection;
+
+    /* whoever asks for permission understands 401 and 403 */
+
+    if (rc == MDVR_E_CONFLICT) {
+        n = ngx_mdvr_http_problem(r, NGX_HTTP_FORBIDDEN, "quota_exceeded",
+                                  "the plan's live minutes are used up");
+
+    } else if (rc != MDVR_OK) {
+        n = ngx_mdvr_http_verdict(r, rc, NULL);
+
+    } else if (ngx_mdvr_pg_int(rows, 0, 0, &upgrading) == NGX_OK && upgrading)
+    {
+        n = ngx_mdvr_http_problem(r, NGX_HTTP_FORBIDDEN, "device_busy",
+                                  "a firmware upgrade runs");
+
+    } else {
+        n = ngx_http_mdvr_permit_answer(ctx, ngx_http_mdvr_permit_start(ctx));
+    }
+
+    ngx_http_finalize_request(r, n);
+    ngx_http_run_posted_requests(c);
+}
+
+
+/* As for POST /devices/{id}/video/start; the token says who it is. */
+
+static ngx_int_t
+ngx_http_mdvr_permit_ask(ngx_http_mdvr_live_ctx_t *ctx)
+{
+    u_char                device[NGX_MDVR_UUID_LEN];
+    u_char                tenant[NGX_MDVR_UUID_LEN];
+    ngx_str_t             id;
+    ngx_mdvr_pg_call_t    call;
+    ngx_mdvr_pg_param_t   param;
+    ngx_http_request_t   *r = ctx->request;
+
+    id.data = device;
+    id.len = ngx_mdvr_uuid_print(device, &ctx->token.device) - device;
+    param = ngx_mdvr_pg_text(&id);
+
+    ngx_memzero(&call, sizeof(ngx_mdvr_pg_call_t));
+    call.role = NGX_MDVR_PG_API;
+    call.sql = "select mdvr.device_upgrading($1::uuid)::int,"
+               " mdvr.quota_live()";
+    call.params = &param;
+    call.nparams = 1;
+    call.tenant.data = tenant;
+    call.tenant.len = ngx_mdvr_uuid_print(tenant, &ctx->token.tenant) - tenant;
+    ngx_str_set(&call.app_role, "tenant_admin");
+
+    if (ngx_mdvr_pg_query(r->pool, &call, NGX_HTTP_MDVR_PERMIT_ASK,
+                          ngx_http_mdvr_permit_asked, ctx)
+        != NGX_OK)
+    {
+        return ngx_mdvr_http_verdict(r, MDVR_E_UNAVAILABLE, NULL);
+    }
+
+    r->main->count++;
+
+    return NGX_DONE;
+}
+
+
 ngx_int_t
 ngx_http_mdvr_live_permit(ngx_http_mdvr_live_ctx_t *ctx)
 {
-    mdvr_rc_t            rc;
+    mdvr_rc_t  rc;
+
+    rc = ngx_http_mdvr_live_find(ctx);
+
+    return rc == MDVR_E_NOT_FOUND
+           && ngx_http_mdvr_permit_asks(ctx->request, "start")
+           ? ngx_http_mdvr_permit_ask(ctx)
+           : ngx_http_mdvr_permit_answer(ctx, rc);
+}
+
+
+static ngx_int_t
+ngx_http_mdvr_permit_answer(ngx_http_mdvr_live_ctx_t *ctx, mdvr_rc_t rc)
+{
     ngx_str_t            id;
     ngx_http_request_t  *r = ctx->request;
 
     static ngx_str_t     empty = ngx_null_string;
     static ngx_str_t     cache = ngx_string("private, max-age=2");
-
-    rc = ngx_http_mdvr_live_find(ctx);
-
-    if (rc == MDVR_E_NOT_FOUND && ngx_http_mdvr_permit_asks(r, "start")) {
-        rc = ngx_http_mdvr_permit_start(ctx);
-    }
 
     if (rc == MDVR_E_NOT_FOUND
         || (rc == MDVR_OK && ngx_http_mdvr_permit_asks(r, "hls")

@@ -14,6 +14,7 @@
  *
  *     {"type":"add","stream":3,"token":"..."}      {"type":"remove","stream":3}
  *
+ * (with "codec":"h264", or ?codec=h264 for all, H.264 of H.265 cameras)
  * and is told {"type":"added","stream":3} or, now or later,
  * {"type":"ended","stream":3,"code":4410,"reason":"stalled"}; the socket stays
  * open as long as it has a stream, and half a minute longer.
@@ -50,6 +51,7 @@ struct ngx_http_mdvr_live_ws_s {
     ngx_event_t                idle;
     unsigned                   mux:1;
     unsigned                   audio:1;
+    unsigned                   h264:1;
     unsigned                   closed:1;
 };
 
@@ -108,6 +110,7 @@ ngx_http_mdvr_live_ws(ngx_http_mdvr_live_ctx_t *ctx)
     live->audio = ctx->conf->audio
                   && ngx_http_arg(r, (u_char *) "audio", 5, &value) == NGX_OK
                   && value.len == 1 && value.data[0] == '1';
+    live->h264 = ngx_http_mdvr_live_wants_h264(r);
     ngx_queue_init(&live->tiles);
 
     /* one frame may be larger than what is allowed to wait behind it */
@@ -280,7 +283,7 @@ ngx_http_mdvr_live_ws_find(ngx_http_mdvr_live_ws_t *live, ngx_uint_t number)
 
 static void
 ngx_http_mdvr_live_ws_want(ngx_http_mdvr_live_ws_t *live, ngx_uint_t number,
-    const char *text)
+    const char *text, ngx_uint_t h264)
 {
     u_char                     node[NGX_MDVR_NODE_MAX];
     mdvr_rc_t                  rc;
@@ -321,7 +324,20 @@ ngx_http_mdvr_live_ws_want(ngx_http_mdvr_live_ws_t *live, ngx_uint_t number,
         return;
     }
 
-    if (ngx_http_mdvr_live_find(&ctx) != MDVR_OK
+    rc = ngx_http_mdvr_live_find(&ctx);
+
+    if (rc == MDVR_OK && h264) {
+        rc = ngx_http_mdvr_live_to_h264(&ctx.ref);
+    }
+
+    if (rc == MDVR_E_UNAVAILABLE || rc == MDVR_E_BUSY) {
+        ngx_http_mdvr_live_ws_refuse(live, number, NGX_HTTP_MDVR_LIVE_ENDED,
+                                     rc == MDVR_E_BUSY ? "transcoder_busy"
+                                                       : "codec_unsupported");
+        return;
+    }
+
+    if (rc != MDVR_OK
         || ngx_http_mdvr_live_ws_add(live, (uint16_t) number, &ctx.token,
                                      ctx.ref) != MDVR_OK)
     {
@@ -336,7 +352,7 @@ ngx_http_mdvr_live_ws_message(void *data, ngx_uint_t binary, ngx_str_t *msg)
 {
     json_t                   *root, *stream;
     json_int_t                number;
-    const char               *type, *token;
+    const char               *type, *token, *codec;
     ngx_http_mdvr_tile_t     *tile;
     ngx_http_mdvr_live_ws_t  *live = data;
 
@@ -349,6 +365,7 @@ ngx_http_mdvr_live_ws_message(void *data, ngx_uint_t binary, ngx_str_t *msg)
 
     type = json_string_value(json_object_get(root, "type"));
     token = json_string_value(json_object_get(root, "token"));
+    codec = json_string_value(json_object_get(root, "codec"));
     stream = json_object_get(root, "stream");
     number = json_integer_value(stream);
 
@@ -376,7 +393,8 @@ ngx_http_mdvr_live_ws_message(void *data, ngx_uint_t binary, ngx_str_t *msg)
                 ngx_http_mdvr_live_ws_free(tile);
             }
 
-            ngx_http_mdvr_live_ws_want(live, (ngx_uint_t) number, token);
+            ngx_http_mdvr_live_ws_want(live, (ngx_uint_t) number, token,
+                live->h264 || (codec && ngx_strcmp(codec, "h264") == 0));
 
         } else {
             ngx_http_mdvr_live_ws_tell(live, "{\"type\":\"error\","

@@ -212,6 +212,7 @@ $r = $api->post("/devices/$on/recordings/download", { path => '/a.h264' });
 is "$r->{status} $r->{json}{code}", '409 quota_exceeded', '... and storage';
 like $r->{json}{detail}, qr/100 bytes of storage/, '... in words';
 is $api->post("/devices/$id/snapshot", { channel => 1 })->{json}{code}, 'quota_exceeded', '... pictures too';
+is $api->post("/devices/$id/video/record", { channel => 1, duration_s => 2 })->{json}{code}, 'quota_exceeded', '... and recordings of the server';
 is $api->get('/usage')->{json}{storage_bytes}, 100, 'and usage says so';
 
 # -------------------------------------------------------- an upload, twice with one key

@@ -53,6 +53,25 @@ my $busy = $t->http->request('GET', '/live/' . $bus->token($t, $other) . '/strea
 is "$busy->{status} $busy->{json}{code}", '503 transcoder_busy', 'is one too many';
 ok $busy->{headers}{'retry-after'}, 'for now';
 
+# tiles of one socket
+my $wall = MDVR::WebSocket->new(port => $n->{http_port}, path => "$live/ws?mux=1");
+$wall->send({ type => 'add', stream => 1, token => $bus->token($t, $s), codec => 'h264' });
+$wall->send({ type => 'add', stream => 2, token => $bus->token($t, $other), codec => 'h264' });
+my (%tile, $refused);
+ok eventually(sub {
+    my $f = $wall->recv(1) or return;
+    if ($f->{opcode} == 2) { $tile{ unpack 'n', $f->{payload} } //= substr $f->{payload}, 2 }
+    elsif ($f->{opcode} == 1) { my $said = json_of($f->{payload}); $refused = $said if $said->{type} eq 'ended' }
+    return $tile{0} && $tile{1} && $refused;
+}), 'a wall';
+like $tile{0}, qr/hvc1/, '... as it is without asking';
+like $tile{1}, qr/avc1/, '... a tile that asks is H.264';
+is "$refused->{stream} $refused->{reason}", '2 transcoder_busy', '... and one too many is told';
+$wall->close;
+$wall = MDVR::WebSocket->new(port => $n->{http_port}, path => "$live/ws?mux=1&codec=h264");
+like $wall->recv(5)->{payload}, qr/avc1/, '... all of them by its address';
+$wall->close;
+
 # the worker dies in the middle: it goes on
 $t->daemon_stop($h264);
 $h264 = $t->daemon('mdvr-worker', { MDVR_H264_STREAMS => 1 }, 'h264');

@@ -127,7 +127,9 @@ sub frames_in_order { my @f = map { $_->[0] } @_; return !grep { $f[$_] != $f[ $
 ok eventually(sub { $t->online('00007') }), 'a recorder';
 ok eventually(sub { $t->daemon_log($helper) =~ /sound encoder ready/ }), 'a player';
 
-my $r = play($first);
+my $r = play($first, channel => 5);
+is "$r->{status} $r->{json}{errors}[0]{field}", '422 channel', 'a camera that the recorder does not have';
+$r = play($first);
 is $r->{status}, 200, 'playback/start' or diag explain $r;
 is "$r->{json}{channel} $r->{json}{duration_s} $r->{json}{status}", '2 20 live', 'the camera and length are in the name';
 my $session = $r->{json}{session_id};

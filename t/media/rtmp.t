@@ -100,6 +100,12 @@ $dev->answer($stop, 1, 1, '', 0);
 waitpid $film, 0;
 ok eventually(sub { !grep { $_->{state} ne 'ending' } $bus->sessions }, 10), 'the stream is over';
 
+my $tenant = $t->tenant('A');
+$t->sql("insert into mdvr.plan (tenant_id, max_live_minutes) values ('$tenant', 0)");
+my $no = $t->http->request('GET', "/live/$token/permit?start=1");
+is "$no->{status} $no->{json}{code}", '403 quota_exceeded', 'beyond the plan\'s live minutes nobody starts it again';
+$t->sql("delete from mdvr.plan where tenant_id = '$tenant'");
+
 $file = "$t->{dir}/again.mkv";
 $pid = player($url, $file, '-t', 60);
 my $start = $dev->expect('C508', 10);
