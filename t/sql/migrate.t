@@ -37,7 +37,7 @@ isnt $rc, 0, 'an unreachable server is an error';
 # A copy of sql/ that may be changed.
 my $copy = $t->dir . '/sql';
 make_path("$copy/migrations", "$copy/verify");
-copy("sql/migrate", "$copy/migrate");
+copy("sql/$_", "$copy/$_") for qw(migrate connect.sh);
 chmod 0755, "$copy/migrate";
 copy($_, "$copy/" . s{^sql/}{}r) for glob('sql/migrations/*.sql'), glob('sql/verify/*.sql');
 
