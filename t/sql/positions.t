@@ -77,6 +77,9 @@ is store({ at => "'2031-01-01Z'", digest => digest(11) }), 1, 'a clock years ahe
 $row = $t->row("select recorded_at = received_at as moved, clock_at::text from mdvr.telemetry where clock_at > '2030-01-01'");
 is $row->{moved}, JSON::PP::true, 'the row has the server\'s time';
 like $row->{clock_at}, qr/^2031-01-01/, 'and keeps the device\'s';
+is store({ at => "'2031-01-01Z'", received => "now() + interval '9 s'", digest => digest(11) }), 0, 'its repetition is none of its own';
+is store({ at => "'2031-01-01 00:00:01Z'", received => "now() + interval '9 s'", digest => digest(11) }), 1, 'another time of the device is';
+$t->sql("delete from mdvr.telemetry where clock_at = '2031-01-01 00:00:01Z'");
 is store({ at => "'1970-01-01Z'", digest => digest(12) }), 1, 'nor is one decades behind';
 is store({ at => "now() - interval '89 days'", late => 't', digest => digest(13) }), 1, '89 days late is believed';
 is $t->value("select count(*) from mdvr.telemetry where recorded_at < now() - interval '88 days'"), 1, 'and stored at its own time';
