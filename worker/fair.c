@@ -2,6 +2,7 @@
 
 #include "mdvr/domain/keys.h"
 #include "worker/fair.h"
+#include "worker/queue.h"
 
 #define WK_FAIR_BATCH  "500"            /* jobs parked in one go; four a call */
 
@@ -65,19 +66,6 @@ static const char  wk_fair_lua[] =
     "return got[1][2][1]";
 
 
-static const char *
-wk_fair_key(char *key, const char *queue, const char *suffix)
-{
-    mdvr_buf_t  b;
-
-    b = mdvr_buf(key, MDVR_KEY_MAX - 1);
-    mdvr_key_job(&b, mdvr_cstr(queue), suffix);
-    key[b.len] = '\0';
-
-    return key;
-}
-
-
 redisReply *
 wk_fair_next(wk_redis_t *redis, const char *queue, const char *group,
     const char *consumer)
@@ -88,11 +76,11 @@ wk_fair_next(wk_redis_t *redis, const char *queue, const char *group,
     for ( ;; ) {
         reply = wk_redis(redis, "EVAL %s 5 %s %s %s %s %s %s %s "
                          WK_FAIR_BATCH, wk_fair_lua,
-                         wk_fair_key(key[0], queue, ""),
-                         wk_fair_key(key[1], queue, ":turns:0"),
-                         wk_fair_key(key[2], queue, ":turns:1"),
-                         wk_fair_key(key[3], queue, ":parked"),
-                         wk_fair_key(key[4], queue, ":turn"), group, consumer);
+                         wk_queue_key(key[0], queue, ""),
+                         wk_queue_key(key[1], queue, ":turns:0"),
+                         wk_queue_key(key[2], queue, ":turns:1"),
+                         wk_queue_key(key[3], queue, ":parked"),
+                         wk_queue_key(key[4], queue, ":turn"), group, consumer);
 
         if (reply == NULL || reply->type != REDIS_REPLY_INTEGER) {
             return reply;

@@ -14,7 +14,6 @@
  */
 
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +25,7 @@
 #include "bus/mdvr_bus.h"
 #include "mdvr/media/fmp4.h"
 #include "worker/h264.h"
+#include "worker/node.h"
 #include "worker/worker.h"
 
 #define H264_STREAMS_MAX   16
@@ -59,18 +59,10 @@ typedef struct {
     int64_t              key_ms;
 } h264_t;
 
-static volatile sig_atomic_t  h264_stop;
 
 static mdvr_bus_t  *h264_bus;
 static h264_t       h264s[H264_STREAMS_MAX];
 static uint8_t      h264_unit[H264_UNIT_MAX + AV_INPUT_BUFFER_PADDING_SIZE];
-
-
-static void
-h264_on_signal(int signo)
-{
-    h264_stop = 1;
-}
 
 
 /* ---- out ------------------------------------------------------------------ */
@@ -452,7 +444,7 @@ h264_read(h264_t *s)
     mdvr_rc_t       rc;
     mdvr_bus_rec_t  rec;
 
-    for (unsigned n = 0; n < 50 && !h264_stop; n++) {
+    for (unsigned n = 0; n < 50 && !wk_node_stop; n++) {
 
         rc = mdvr_bus_read(h264_bus, &s->reader, &rec, h264_unit,
                            H264_UNIT_MAX);
@@ -543,25 +535,6 @@ h264_round(unsigned max)
 }
 
 
-static bool
-h264_attach(void)
-{
-    char         err[256];
-    const char  *name = getenv("MDVR_BUS"), *dir = getenv("MDVR_BUS_DIR");
-
-    if (mdvr_bus_attach(&h264_bus, dir ? dir : "/dev/shm", name, "h264", err,
-                        sizeof(err))
-        == MDVR_OK)
-    {
-        return true;
-    }
-
-    wk_log(WK_WARN, "waiting for the frame bus", "reason", err, NULL);
-
-    return false;
-}
-
-
 static unsigned
 h264_max(void)
 {
@@ -578,27 +551,16 @@ int
 wk_h264_main(void)
 {
     bool              mine = false;
-    uint64_t          dirty[MDVR_BUS_DIRTY_WORDS];
     unsigned          max = h264_max();
-    struct pollfd     wait;
-    struct sigaction  sa;
 
-    if (getenv("MDVR_BUS") == NULL) {
-        fputs("mdvr-worker h264: MDVR_BUS is not set\n", stderr);
+    if (!wk_node_begin("h264")) {
         return 2;
     }
-
-    memset(&sa, 0, sizeof(sa));
-    sa.sa_handler = h264_on_signal;
-    sigaction(SIGTERM, &sa, NULL);
-    sigaction(SIGINT, &sa, NULL);
-    signal(SIGPIPE, SIG_IGN);
     av_log_set_level(AV_LOG_QUIET);
 
-    while (!h264_stop) {
+    while (!wk_node_stop) {
 
-        if (h264_bus == NULL && !h264_attach()) {
-            (void) poll(NULL, 0, 1000);
+        if (!wk_node_attach(&h264_bus, "h264")) {
             continue;
         }
 
@@ -613,13 +575,7 @@ wk_h264_main(void)
             wk_log(WK_INFO, "H.264 encoder ready", NULL);
         }
 
-        wait.fd = mdvr_bus_fd(h264_bus);
-        wait.events = POLLIN;
-
-        if (poll(&wait, 1, H264_POLL_MS) == 1) {
-            (void) mdvr_bus_woken(h264_bus, dirty);
-        }
-
+        wk_node_wait(h264_bus, H264_POLL_MS);
         h264_round(max);
     }
 

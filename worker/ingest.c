@@ -440,9 +440,7 @@ wk_ingest_sweep(const wk_conf_t *conf, wk_redis_t *redis, unsigned older_s)
         return;                         /* nothing was ever staged */
     }
 
-    b = mdvr_buf(queue, sizeof(queue) - 1);
-    mdvr_job_queue(&b, MDVR_JOB_INGEST, mdvr_cstr(conf->node));
-    queue[b.len] = '\0';
+    wk_queue_name(queue, sizeof(queue), MDVR_JOB_INGEST, conf->node);
 
     while ((e = readdir(dir)) != NULL) {
         len = strlen(e->d_name);

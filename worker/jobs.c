@@ -22,19 +22,6 @@ typedef struct {
 } wk_jobs_t;
 
 
-static char *
-wk_jobs_key(char *key, const char *queue, const char *suffix)
-{
-    mdvr_buf_t  b;
-
-    b = mdvr_buf(key, MDVR_KEY_MAX - 1);
-    mdvr_key_job(&b, mdvr_cstr(queue), suffix);
-    key[b.len] = '\0';
-
-    return key;
-}
-
-
 static long long
 wk_jobs_count(wk_redis_t *r, const char *format, const char *key)
 {
@@ -128,8 +115,8 @@ wk_jobs_requeue(wk_jobs_t *w, const char *queue, redisReply *e)
                      "if redis.call('XDEL', KEYS[2], ARGV[1]) == 1 then "
                      "redis.call('XADD', KEYS[1], '*', 'job', ARGV[2]) "
                      "return 1 end return 0",
-                     wk_jobs_key(key, queue, ""),
-                     wk_jobs_key(dead, queue, ":dead"),
+                     wk_queue_key(key, queue, ""),
+                     wk_queue_key(dead, queue, ":dead"),
                      e->element[0]->str, doc);
     free(doc);
 
@@ -150,7 +137,7 @@ wk_jobs_dead(wk_jobs_t *w, const char *queue)
     json_t      *j;
     redisReply  *list, *e, *reply;
 
-    wk_jobs_key(key, queue, ":dead");
+    wk_queue_key(key, queue, ":dead");
     list = wk_redis(w->redis, "XRANGE %s - +", key);
 
     for (i = 0; list && i < list->elements; i++) {
@@ -208,7 +195,7 @@ wk_jobs_show(wk_jobs_t *w, const char *queue)
     size_t       i;
     redisReply  *list;
 
-    list = wk_redis(w->redis, "XRANGE %s - +", wk_jobs_key(key, queue, ""));
+    list = wk_redis(w->redis, "XRANGE %s - +", wk_queue_key(key, queue, ""));
 
     for (i = 0; list && i < list->elements; i++) {
         if (wk_jobs_is(wk_jobs_field(list->element[i], "job"), w->id)) {
@@ -223,7 +210,7 @@ wk_jobs_show(wk_jobs_t *w, const char *queue)
     }
 
     list = wk_redis(w->redis, "ZRANGE %s 0 -1",
-                    wk_jobs_key(key, queue, ":delayed"));
+                    wk_queue_key(key, queue, ":delayed"));
 
     for (i = 0; list && i < list->elements; i++) {
         if (wk_jobs_is(list->element[i]->str, w->id)) {
@@ -252,11 +239,11 @@ wk_jobs_parked(wk_jobs_t *w, const char *queue)
     for (rank = 0; rank < 2; rank++) {
         snprintf(turns, sizeof(turns), ":turns:%u", rank);
         tenants = wk_redis(w->redis, "ZRANGE %s 0 -1",
-                           wk_jobs_key(key, queue, turns));
+                           wk_queue_key(key, queue, turns));
 
         for (i = 0; tenants && i < tenants->elements; i++) {
             list = wk_redis(w->redis, "LRANGE %s:of:%u:%s 0 -1",
-                            wk_jobs_key(key, queue, ""), rank,
+                            wk_queue_key(key, queue, ""), rank,
                             tenants->element[i]->str);
 
             for (k = 0; list && k < list->elements; k++) {
@@ -326,19 +313,19 @@ wk_jobs(const wk_conf_t *conf, int argc, char **argv)
         }
 
         if (list) {
-            wk_jobs_key(key, queue, "");
+            wk_queue_key(key, queue, "");
             total = wk_jobs_count(&redis, "XLEN %s", key);
             pending = wk_jobs_count(&redis, "XPENDING %s worker", key);
             total += wk_jobs_count(&redis, "ZCARD %s",
-                                   wk_jobs_key(key, queue, ":parked"));
+                                   wk_queue_key(key, queue, ":parked"));
             printf("queue %s: %lld waiting, %lld running, ", queue,
                    total - pending, pending);
             printf("%lld delayed, ",
                    wk_jobs_count(&redis, "ZCARD %s",
-                                 wk_jobs_key(key, queue, ":delayed")));
+                                 wk_queue_key(key, queue, ":delayed")));
             printf("%lld dead\n",
                    wk_jobs_count(&redis, "XLEN %s",
-                                 wk_jobs_key(key, queue, ":dead")));
+                                 wk_queue_key(key, queue, ":dead")));
         }
 
         if (strcmp(w.verb, "show") == 0) {

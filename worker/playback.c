@@ -35,6 +35,7 @@
 #include "mdvr/dc/media.h"
 #include "mdvr/dc/register.h"
 #include "mdvr/dc/write.h"
+#include "worker/node.h"
 #include "worker/playback.h"
 #include "worker/reel.h"
 #include "worker/worker.h"
@@ -86,18 +87,8 @@ typedef struct {
     bool                 anew;          /* take the bases from the next one */
 } player_t;
 
-static volatile sig_atomic_t  playback_stop;
-
 static mdvr_bus_t  *playback_bus;
 static player_t     players[PLAYERS];
-
-
-static void
-playback_on_signal(int signo)
-{
-    (void) signo;
-    playback_stop = 1;
-}
 
 
 static int64_t
@@ -787,31 +778,22 @@ playback_wait(int64_t ms)
 int
 wk_playback_main(void)
 {
-    char              err[256];
-    int64_t           now_ms, found_ms = 0, ms, wish_ms;
-    unsigned          i;
-    const char       *name = getenv("MDVR_BUS"), *dir = getenv("MDVR_BUS_DIR");
-    struct sigaction  sa;
+    int64_t      now_ms, found_ms = 0, ms, wish_ms;
+    unsigned     i;
+    const char  *name = getenv("MDVR_BUS");
 
-    memset(&sa, 0, sizeof(sa));
-    sa.sa_handler = playback_on_signal;
-    sigaction(SIGTERM, &sa, NULL);
-    sigaction(SIGINT, &sa, NULL);
-    signal(SIGPIPE, SIG_IGN);
+    if (!wk_node_begin("sound")) {
+        return 2;
+    }
 
-    while (!playback_stop) {
+    while (!wk_node_stop) {
 
         if (!playback_claim(name)) {
             (void) poll(NULL, 0, 1000);
             continue;
         }
 
-        if (playback_bus == NULL
-            && mdvr_bus_attach(&playback_bus, dir ? dir : "/dev/shm", name,
-                               "playback", err, sizeof(err))
-               != MDVR_OK)
-        {
-            (void) poll(NULL, 0, 1000);
+        if (!wk_node_attach(&playback_bus, "playback")) {
             continue;
         }
 

@@ -41,7 +41,7 @@ static const char  wk_lua_promote[] =
     "return #due";
 
 
-static const char *
+char *
 wk_queue_key(char *key, const char *queue, const char *suffix)
 {
     mdvr_buf_t  b;
@@ -54,8 +54,9 @@ wk_queue_key(char *key, const char *queue, const char *suffix)
 }
 
 
-static void
-wk_queue_name(char *name, size_t size, mdvr_job_kind_e kind, const char *node)
+void
+wk_queue_name(char *name, size_t size, mdvr_job_kind_e kind,
+    const char *node)
 {
     mdvr_buf_t  b;
 

@@ -67,6 +67,14 @@ bool wk_queue_retry(wk_queue_t *q, wk_job_t *job, int64_t delay_ms,
 bool wk_queue_dead(wk_queue_t *q, wk_job_t *job, const char *code,
     const char *reason);
 
+/* The queue of a kind here; `node` is used by local kinds only. */
+void wk_queue_name(char *name, size_t size, mdvr_job_kind_e kind,
+    const char *node);
+
+/* The key of a queue, or of what is beside it (":dead"); `key` has
+ * MDVR_KEY_MAX bytes and is returned. */
+char *wk_queue_key(char *key, const char *queue, const char *suffix);
+
 /* Adds a document; `node` NULL for kinds that are not local. */
 bool wk_queue_add(wk_redis_t *r, mdvr_job_kind_e kind, const char *node,
     const char *doc);

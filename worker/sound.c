@@ -30,6 +30,7 @@
 #include "mdvr/media/fmp4.h"
 #include "mdvr/media/voice.h"
 #include "worker/playback.h"
+#include "worker/node.h"
 #include "worker/sound.h"
 #include "worker/worker.h"
 
@@ -61,17 +62,9 @@ typedef struct {
     uint32_t             sequence;
 } sound_t;
 
-static volatile sig_atomic_t  sound_stop;
 
 static mdvr_bus_t  *sound_bus;
 static sound_t      sounds[MDVR_BUS_STREAMS_MAX];
-
-
-static void
-sound_on_signal(int signo)
-{
-    sound_stop = 1;
-}
 
 
 static uint64_t
@@ -406,25 +399,6 @@ sound_round(void)
 }
 
 
-static bool
-sound_attach(void)
-{
-    char         err[256];
-    const char  *name = getenv("MDVR_BUS"), *dir = getenv("MDVR_BUS_DIR");
-
-    if (mdvr_bus_attach(&sound_bus, dir ? dir : "/dev/shm", name, "sound",
-                        err, sizeof(err))
-        == MDVR_OK)
-    {
-        return true;
-    }
-
-    wk_log(WK_WARN, "waiting for the frame bus", "reason", err, NULL);
-
-    return false;
-}
-
-
 /*
  * The player of recordings is a child: what it reads was written by devices.
  * It is begun before this process attaches and again when it has ended.
@@ -459,27 +433,16 @@ int
 wk_sound_main(void)
 {
     bool              mine = false;
-    uint64_t          dirty[MDVR_BUS_DIRTY_WORDS];
-    struct pollfd     wait;
-    struct sigaction  sa;
 
-    if (getenv("MDVR_BUS") == NULL) {
-        fputs("mdvr-worker sound: MDVR_BUS is not set\n", stderr);
+    if (!wk_node_begin("sound")) {
         return 2;
     }
 
-    memset(&sa, 0, sizeof(sa));
-    sa.sa_handler = sound_on_signal;
-    sigaction(SIGTERM, &sa, NULL);
-    sigaction(SIGINT, &sa, NULL);
-    signal(SIGPIPE, SIG_IGN);
-
-    while (!sound_stop) {
+    while (!wk_node_stop) {
 
         sound_player();
 
-        if (sound_bus == NULL && !sound_attach()) {
-            (void) poll(NULL, 0, 1000);
+        if (!wk_node_attach(&sound_bus, "sound")) {
             continue;
         }
 
@@ -494,13 +457,7 @@ wk_sound_main(void)
             wk_log(WK_INFO, "sound encoder ready", NULL);
         }
 
-        wait.fd = mdvr_bus_fd(sound_bus);
-        wait.events = POLLIN;
-
-        if (poll(&wait, 1, SOUND_POLL_MS) == 1) {
-            (void) mdvr_bus_woken(sound_bus, dirty);
-        }
-
+        wk_node_wait(sound_bus, SOUND_POLL_MS);
         sound_round();
     }
 

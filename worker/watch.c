@@ -17,8 +17,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <math.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +28,7 @@
 #include "mdvr/domain/job.h"
 #include "worker/analyser.h"
 #include "worker/handler.h"
+#include "worker/node.h"
 #include "worker/watch.h"
 
 #define WATCH_WINDOW     6              /* pictures looked at together */
@@ -49,7 +48,6 @@ typedef struct {
     wk_samples_t     window;
 } watch_t;
 
-static volatile sig_atomic_t  watch_stop;
 
 static const wk_conf_t  *watch_conf;
 static mdvr_bus_t       *watch_bus;
@@ -57,13 +55,6 @@ static wk_db_t           watch_db;
 static wk_redis_t        watch_redis;
 static watch_t           watches[MDVR_BUS_STREAMS_MAX];
 static unsigned          watch_every_s, watch_streams, watch_repeat_s;
-
-
-static void
-watch_on_signal(int signo)
-{
-    watch_stop = 1;
-}
 
 
 static unsigned
@@ -295,7 +286,8 @@ watch_picture_end(const watch_t *w, const char *media, int64_t at_ms,
 /* True when it was told: not each finding is (0065_live_findings.sql). */
 
 static bool
-watch_tell(watch_t *w, const wk_finding_t *f, const char *media)
+watch_tell(watch_t *w, const wk_finding_t *f, int64_t at_ms,
+    const char *media)
 {
     bool         told;
     char         channel[8], confidence[24], at[32], box[120], repeat[16];
@@ -307,8 +299,7 @@ watch_tell(watch_t *w, const wk_finding_t *f, const char *media)
 
     snprintf(channel, sizeof(channel), "%u", w->channel);
     snprintf(confidence, sizeof(confidence), "%.3f", f->confidence);
-    snprintf(at, sizeof(at), "%.3f",
-             (double) w->began_ms / 1000 + f->at_s);
+    snprintf(at, sizeof(at), "%.3f", (double) at_ms / 1000);
     snprintf(box, sizeof(box), "[%.4f, %.4f, %.4f, %.4f]", f->box[0],
              f->box[1], f->box[2], f->box[3]);
     snprintf(repeat, sizeof(repeat), "%u", watch_repeat_s);
@@ -345,16 +336,17 @@ watch_tell(watch_t *w, const wk_finding_t *f, const char *media)
 static void
 watch_found(watch_t *w, const wk_finding_t *f)
 {
-    bool  picture, told;
-    char  media[37];
+    bool     picture, told;
+    char     media[37];
+    int64_t  at_ms;
 
+    at_ms = w->began_ms + (int64_t) llround(f->at_s * 1000);
     wk_uuid(media);
     picture = watch_picture_make(w, f, media);
-    told = watch_tell(w, f, picture ? media : NULL);
+    told = watch_tell(w, f, at_ms, picture ? media : NULL);
 
     if (picture) {
-        watch_picture_end(w, media, w->began_ms + (int64_t) (f->at_s * 1000),
-                          told);
+        watch_picture_end(w, media, at_ms, told);
     }
 }
 
@@ -461,7 +453,7 @@ watch_round(void)
 
     n = 0;
 
-    for (i = 0; i < mdvr_bus_streams(watch_bus) && !watch_stop; i++) {
+    for (i = 0; i < mdvr_bus_streams(watch_bus) && !wk_node_stop; i++) {
         w = &watches[i];
         now = wk_clock_ms();
 
@@ -503,44 +495,14 @@ watch_round(void)
 }
 
 
-static bool
-watch_attach(void)
-{
-    char         err[256];
-    const char  *name = getenv("MDVR_BUS"), *dir = getenv("MDVR_BUS_DIR");
-
-    if (mdvr_bus_attach(&watch_bus, dir ? dir : "/dev/shm", name, "watch", err,
-                        sizeof(err))
-        == MDVR_OK)
-    {
-        wk_log(WK_INFO, "watching live streams", NULL);
-        return true;
-    }
-
-    wk_log(WK_WARN, "waiting for the frame bus", "reason", err, NULL);
-
-    return false;
-}
-
-
 int
 wk_watch_main(const wk_conf_t *conf)
 {
     uint32_t          i;
-    uint64_t          dirty[MDVR_BUS_DIRTY_WORDS];
-    struct pollfd     wait;
-    struct sigaction  sa;
 
-    if (getenv("MDVR_BUS") == NULL) {
-        fputs("mdvr-worker watch: MDVR_BUS is not set\n", stderr);
+    if (!wk_node_begin("watch")) {
         return 2;
     }
-
-    memset(&sa, 0, sizeof(sa));
-    sa.sa_handler = watch_on_signal;
-    sigaction(SIGTERM, &sa, NULL);
-    sigaction(SIGINT, &sa, NULL);
-    signal(SIGPIPE, SIG_IGN);
 
     if (nice(10) == -1) {
         errno = 0;                      /* a wish only */
@@ -553,19 +515,14 @@ wk_watch_main(const wk_conf_t *conf)
     wk_db_init(&watch_db, conf);
     wk_redis_init(&watch_redis, conf);
 
-    while (!watch_stop) {
-        if (watch_bus == NULL && !watch_attach()) {
-            (void) poll(NULL, 0, 1000);
+    wk_log(WK_INFO, "watching live streams", NULL);
+
+    while (!wk_node_stop) {
+        if (!wk_node_attach(&watch_bus, "watch")) {
             continue;
         }
 
-        wait.fd = mdvr_bus_fd(watch_bus);
-        wait.events = POLLIN;
-
-        if (poll(&wait, 1, WATCH_ROUND_MS) == 1) {
-            (void) mdvr_bus_woken(watch_bus, dirty);
-        }
-
+        wk_node_wait(watch_bus, WATCH_ROUND_MS);
         watch_round();
     }
 
