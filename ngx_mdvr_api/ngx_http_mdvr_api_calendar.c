@@ -11,7 +11,6 @@
 
 
 #define NGX_HTTP_MDVR_API_JOIN  2       /* s between files that are one span */
-#define NGX_HTTP_MDVR_API_DAY   86400
 
 
 typedef struct {

@@ -22,7 +22,6 @@
 #include "mdvr/domain/keys.h"
 
 
-#define NGX_HTTP_MDVR_API_DAY        86400
 #define NGX_HTTP_MDVR_API_DAYS       31         /* of one request */
 #define NGX_HTTP_MDVR_API_FILES_MAX  5000
 #define NGX_HTTP_MDVR_API_LIST_WAIT  20000      /* ms, for the first record */

@@ -11,6 +11,9 @@
 #include "ngx_mdvr_api/ngx_http_mdvr_api.h"
 
 
+#define NGX_HTTP_MDVR_API_DAY  86400            /* s */
+
+
 void ngx_http_mdvr_api_recordings(ngx_http_mdvr_api_ctx_t *ctx);
 void ngx_http_mdvr_api_recordings_calendar(ngx_http_mdvr_api_ctx_t *ctx);
 
