@@ -66,9 +66,11 @@ sub hear {
     my $seconds = @s / 16000;
     $skip = 16000 * ($skip // 0.5);                     # what came before the tone
     splice @s, 0, $skip if @s > $skip + 8000;
-    my ($sum, $cross) = (0, 0);
-    for my $i (1 .. $#s) { $sum += $s[$i] ** 2; $cross++ if ($s[$i] < 0) != ($s[ $i - 1 ] < 0) }
-    return (sqrt($sum / @s), $cross / 2 / (@s / 16000), $seconds);
+    my ($sum, @up) = (0);
+    for my $i (1 .. $#s) { $sum += $s[$i] ** 2; push @up, $i if $s[$i] >= 0 && $s[ $i - 1 ] < 0 }
+    # the median of eight periods: where sound was late there is silence between them
+    my @eight = sort { $a <=> $b } map { $up[$_] - $up[ $_ - 8 ] } 8 .. $#up;
+    return (sqrt($sum / @s), @eight ? 8 * 16000 / $eight[ @eight / 2 ] : 0, $seconds);
 }
 
 1;
