@@ -171,9 +171,20 @@ export function field(label: string, input: HTMLElement, hint?: string): HTMLEle
         hint ? h('span', { class: 'hint' }, hint) : null);
 }
 
-/* Runs `fn` at most once per animation frame, however often it is asked for; while hidden, every 500 ms. */
-export function coalesce(fn: () => void): () => void {
+/*
+ * Runs `fn` at most once per animation frame, however often it is asked for; while hidden, every 500 ms.  With
+ * `least_ms` at most that often: the first call is drawn at once, a stream of them in batches, because painting a
+ * map of two hundred vehicles costs more than changing one of them.
+ */
+export function coalesce(fn: () => void, least_ms = 0): () => void {
     let pending = false;
+    let last = -least_ms;
+
+    const run = () => {
+        pending = false;
+        last = performance.now();
+        fn();
+    };
 
     return () => {
         if (pending) {
@@ -181,13 +192,11 @@ export function coalesce(fn: () => void): () => void {
         }
         pending = true;
 
-        const run = () => {
-            pending = false;
-            fn();
-        };
-
+        const wait = last + least_ms - performance.now();
         if (document.hidden) {
             setTimeout(run, 500);
+        } else if (wait > 0) {
+            setTimeout(() => requestAnimationFrame(run), wait);
         } else {
             requestAnimationFrame(run);
         }

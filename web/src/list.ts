@@ -11,6 +11,8 @@ import type { Filter, Fleet, SortKey, Vehicle } from './fleet';
 import { ago, speed } from './format';
 import type { Group } from './types';
 
+const batch_ms = 200;       /* as on the map */
+
 function on_live_page(): boolean {
     return ['', 'map'].includes(split_hash(location.hash).path[0]);
 }
@@ -120,7 +122,7 @@ export class VehicleList {
             this.reorder();
         });
 
-        const draw = coalesce(() => this.draw());
+        const draw = coalesce(() => this.draw(), batch_ms);
         fleet.listen((changed) => {
             if (changed === null) {
                 this.reorder();

@@ -11,6 +11,8 @@ import type { Fleet, Vehicle } from './fleet';
 import { decimals, grid_step, ticks } from './grid';
 import type { Geofence } from './types';
 
+const batch_ms = 200;       /* reports of a large fleet are drawn together */
+
 /* A map with tiles, or with the plain grid when the installation has none. */
 export function base_map(canvas: HTMLElement, config: Config): L.Map {
     const map = L.map(canvas, { zoomControl: false, attributionControl: false, preferCanvas: true, zoomSnap: 0.5,
@@ -91,7 +93,7 @@ export class FleetMap {
             draw();
         });
 
-        const draw = coalesce(() => this.draw());
+        const draw = coalesce(() => this.draw(), batch_ms);
         this.unlisten = fleet.listen((changed) => {
             if (changed === null) {
                 this.all_dirty = true;
