@@ -19,6 +19,7 @@
 #include "ngx_mdvr_core/ngx_mdvr_download.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 #include "ngx_mdvr_core/ngx_mdvr_peer.h"
+#include "ngx_mdvr_core/ngx_mdvr_playback.h"
 #include "ngx_mdvr_core/ngx_mdvr_redis.h"
 #include "ngx_mdvr_core/ngx_mdvr_talk.h"
 #include "mdvr/dc/write.h"
@@ -558,6 +559,7 @@ ngx_mdvr_bus_report(const mdvr_bus_info_t *info, mdvr_bus_end_e why,
 static void
 ngx_mdvr_bus_due(void *data, const mdvr_bus_info_t *info)
 {
+    char        note[MDVR_BUS_NOTE_MAX];
     ngx_log_t  *log = data;
 
     if (info->state == MDVR_BUS_STARTING) {
@@ -570,6 +572,14 @@ ngx_mdvr_bus_due(void *data, const mdvr_bus_info_t *info)
 
     ngx_mdvr_bus_report(info, info->end, data);
     ngx_mdvr_bus_stop_device(info);
+
+    if (info->kind == MDVR_BUS_KIND_PLAYBACK
+        && mdvr_bus_note(ngx_mdvr_bus_self, info->ref, note, sizeof(note))
+           == MDVR_OK)
+    {
+        ngx_mdvr_playback_over(note, mdvr_bus_end_name(info->end));
+    }
+
     ngx_mdvr_download_interrupted(info->ref, -1, mdvr_bus_end_text(info->end));
 }
 

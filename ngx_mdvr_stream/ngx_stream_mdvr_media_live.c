@@ -863,7 +863,7 @@ ngx_stream_mdvr_live_end(ngx_stream_mdvr_media_t *m, mdvr_bus_end_e why)
  * to a new worker.  Until that is there this one goes on, so that viewers miss
  * what the device needs to its next key frame.  It may be offline for the
  * moment, or not want two connections for one session: asked in vain, it loses
- * this one.
+ * this one.  The player of a recording comes back by itself.
  */
 
 static ngx_int_t
@@ -882,7 +882,9 @@ ngx_stream_mdvr_live_move(ngx_stream_mdvr_media_t *m,
         return NGX_OK;
     }
 
-    if (live->moves == NGX_STREAM_MDVR_LIVE_MOVES) {
+    if (ngx_stream_mdvr_live_recorded(m)
+        || live->moves == NGX_STREAM_MDVR_LIVE_MOVES)
+    {
         live->given_up = 1;
         return NGX_ERROR;
     }
@@ -945,13 +947,13 @@ ngx_stream_mdvr_live_tick(ngx_stream_mdvr_media_t *m)
         }
     }
 
+    if (ngx_exiting && ngx_stream_mdvr_live_move(m, &info) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     if (ngx_stream_mdvr_live_recorded(m)) {
         ngx_stream_mdvr_media_hls(m, &live->hls, NULL, NULL);
         return NGX_OK;
-    }
-
-    if (ngx_exiting && ngx_stream_mdvr_live_move(m, &info) != NGX_OK) {
-        return NGX_ERROR;
     }
 
     /* nothing delivered: start the device once more, then give up */
@@ -1009,8 +1011,21 @@ ngx_stream_mdvr_live_close(ngx_stream_mdvr_media_t *m)
     ngx_stream_mdvr_live_count(m);
     ngx_stream_mdvr_media_hls_close(m, &live->hls);
 
+    now_ms = mdvr_bus_clock_ms();
+    deadline_ms = now_ms + m->conf->comeback;
+
     if (ngx_stream_mdvr_live_recorded(m)) {
         (void) mdvr_bus_end(bus, m->reel, MDVR_BUS_END_STOPPED);
+
+        if (ngx_exiting && mdvr_bus_owns(bus, m->ref, m->ticket)) {
+
+            /* the player comes back, to a new worker */
+
+            mdvr_bus_disown(bus, m->ref, m->ticket, deadline_ms,
+                            MDVR_BUS_END_DISCONNECTED, 0);
+            return;
+        }
+
         (void) ngx_mdvr_bus_end(m->ref, MDVR_BUS_END_DISCONNECTED,
                                 m->connection->log);
 
@@ -1023,8 +1038,6 @@ ngx_stream_mdvr_live_close(ngx_stream_mdvr_media_t *m)
         return;
     }
 
-    now_ms = mdvr_bus_clock_ms();
-    deadline_ms = now_ms + m->conf->comeback;
     restart_ms = 0;
     why = MDVR_BUS_END_DISCONNECTED;
 

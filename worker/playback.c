@@ -11,6 +11,10 @@
  *
  * Pause, speed and position change with the note; above KEYS_ONLY only key frames
  * are sent, and sound only at its own speed.
+ *
+ * A connection that is lost is opened again, from the key frame before the last
+ * picture on, as long as the session waits for it: the front's worker has drained
+ * or died.
  */
 
 #include <errno.h>
@@ -51,6 +55,7 @@
 #define WAIT_US         20000
 #define BREAKS_MAX      5               /* in a row, without a byte */
 #define BREAK_MS        1000
+#define AGAIN_MS        200             /* until a lost connection is opened */
 
 typedef struct {
     bool                 used;
@@ -569,6 +574,40 @@ player_note(player_t *p)
 }
 
 
+/* False: the media port is not reached. */
+
+static bool
+player_reach(player_t *p, const mdvr_bus_info_t *info, json_t *note)
+{
+    const char  *port = json_string_value(json_object_get(note, "port"));
+    const char  *host = json_string_value(json_object_get(note, "host"));
+
+    if (port == NULL) {
+        return false;
+    }
+
+    p->fd = player_connect("127.0.0.1", port);
+
+    if (p->fd < 0 && host) {
+        p->fd = player_connect(host, port);
+    }
+
+    if (p->fd < 0) {
+        return false;
+    }
+
+    memset(&p->parser, 0, sizeof(p->parser));
+    p->parser.started = true;
+    p->registered = false;
+    p->in_len = 0;
+    p->out_len = 0;
+
+    player_register(p, info, port, (unsigned) json_integer_value(
+                                       json_object_get(note, "audio_type")));
+    return true;
+}
+
+
 static void
 player_open(mdvr_bus_ref_t ref, const mdvr_bus_info_t *info)
 {
@@ -576,7 +615,7 @@ player_open(mdvr_bus_ref_t ref, const mdvr_bus_info_t *info)
     unsigned     i;
     json_t      *note;
     player_t    *p;
-    const char  *dir, *port, *host;
+    const char  *dir;
 
     for (i = 0, p = NULL; i < PLAYERS; i++) {
         if (players[i].used && players[i].ref.index == ref.index
@@ -598,10 +637,8 @@ player_open(mdvr_bus_ref_t ref, const mdvr_bus_info_t *info)
 
     note = json_loads(text, 0, NULL);
     dir = json_string_value(json_object_get(note, "dir"));
-    port = json_string_value(json_object_get(note, "port"));
-    host = json_string_value(json_object_get(note, "host"));
 
-    if (dir == NULL || port == NULL) {
+    if (dir == NULL || json_object_get(note, "port") == NULL) {
         json_decref(note);
         return;                         /* not told yet what to play */
     }
@@ -609,32 +646,23 @@ player_open(mdvr_bus_ref_t ref, const mdvr_bus_info_t *info)
     memset(p, 0, sizeof(*p));
     p->used = true;
     p->ref = ref;
+    p->fd = -1;
     p->anew = true;
-    p->parser.started = true;
     snprintf(p->session, sizeof(p->session), "%s", info->session);
     p->seek_seq = 0;
 
-    p->fd = player_connect("127.0.0.1", port);
-
-    if (p->fd < 0 && host) {
-        p->fd = player_connect(host, port);
-    }
-
     if (!wk_reel_open(&p->reel, dir, info->session,
                       json_number_value(json_object_get(note, "duration_s")))
-        || p->fd < 0)
+        || !player_reach(p, info, note))
     {
         wk_log(WK_ERROR, "player does not reach the media port", "port",
-               port, NULL);
+               json_string_value(json_object_get(note, "port")), NULL);
         json_decref(note);
         player_close(p, MDVR_BUS_END_FAILED);
         return;
     }
 
     wk_log(WK_INFO, "playback begins", "serial", info->serial, NULL);
-
-    player_register(p, info, port, (unsigned) json_integer_value(
-                                       json_object_get(note, "audio_type")));
     json_decref(note);
 
     (void) player_note(p);
@@ -650,6 +678,58 @@ player_end(player_t *p)
     b = mdvr_buf(mem, sizeof(mem));
     mdvr_media_write_empty(&b, MDVR_MEDIA_END);
     player_put(p, &b);
+}
+
+
+/*
+ * The connection is gone.  Either the session is over, which the next look at it
+ * shows, or it waits for us.
+ */
+
+static void
+player_lost(player_t *p)
+{
+    close(p->fd);
+    p->fd = -1;
+    p->registered = false;
+    p->have = false;
+    p->again_ms = wk_now_ms() + AGAIN_MS;
+
+    if (p->over) {
+        return;
+    }
+
+    if (!wk_reel_seek(&p->reel, (double) p->pos_us / 1e6)) {
+        wk_reel_resume(&p->reel);
+    }
+
+    player_anew(p, true);
+}
+
+
+/* False: not yet. */
+
+static bool
+player_back(player_t *p, const mdvr_bus_info_t *info)
+{
+    bool     ok;
+    json_t  *note;
+
+    if (wk_now_ms() < p->again_ms) {
+        return false;
+    }
+
+    note = json_loads(p->note, 0, NULL);
+    ok = player_reach(p, info, note);
+    json_decref(note);
+
+    p->again_ms = wk_now_ms() + (ok ? 0 : BREAK_MS);
+
+    if (ok && p->over) {
+        player_end(p);
+    }
+
+    return ok;
 }
 
 
@@ -673,6 +753,14 @@ player_turn(player_t *p, int64_t now_ms)
             player_close(p, MDVR_BUS_END_NONE);
             return FIND_MS;
         }
+
+        if (p->fd < 0 && !player_back(p, &info)) {
+            return LOOK_MS;
+        }
+    }
+
+    if (p->fd < 0) {
+        return LOOK_MS;
     }
 
     was_over = p->over;
@@ -694,8 +782,8 @@ player_turn(player_t *p, int64_t now_ms)
     }
 
     if (!player_flush(p) || !player_read(p)) {
-        player_close(p, MDVR_BUS_END_DISCONNECTED);
-        return FIND_MS;
+        player_lost(p);
+        return LOOK_MS;
     }
 
     return wait_us / 1000;

@@ -7,9 +7,10 @@ use MDVR::Files;
 use MDVR::WebSocket;
 use Time::HiRes qw(time sleep);
 use POSIX ();
+use feature 'state';
 
 my $t = MDVR::Test->new;
-my $n = $t->nginx(workers => 2, api => 'mdvr_login_rate 0; mdvr_api_rate 0; mdvr_command_timeout 3s;');
+my $n = $t->nginx(workers => 2, media => 'mdvr_media_drain 1s;', api => 'mdvr_login_rate 0; mdvr_api_rate 0; mdvr_command_timeout 3s;');
 my $b = $t->nginx(name => 'b', workers => 1, api => 'mdvr_login_rate 0; mdvr_api_rate 0;');
 my $id = $t->add_device('00007', channels => 4);
 my $api = $t->admin;
@@ -124,7 +125,7 @@ sub play { my ($path, %o) = @_; return $api->post("/devices/$id/playback/start",
 sub stop { return $api->post("/devices/$id/playback/stop", {})->{status} }
 sub frames_in_order { my @f = map { $_->[0] } @_; return !grep { $f[$_] != $f[ $_ - 1 ] + 1 } 1 .. $#f }
 
-ok eventually(sub { $t->online('00007') }), 'a recorder';
+ok eventually(sub { $t->online('00007') && $t->value('select online from mdvr.device_state where device_id = ?', $id) }), 'a recorder';
 ok eventually(sub { $t->daemon_log($helper) =~ /sound encoder ready/ }), 'a player';
 
 my $r = play($first, channel => 5);
@@ -219,6 +220,19 @@ my ($jump) = grep { $f[$_][0] < $f[ $_ - 1 ][0] || $f[$_][0] > $f[ $_ - 1 ][0] +
 cmp_ok abs($f[ $jump // 0 ][0] - 250), '<=', 50, 'a position by the ratio of bytes';
 ok frames_in_order(@f[ $jump // 0 .. $#f ]), 'a transfer that breaks off is taken up again without a gap';
 cmp_ok scalar(split /\n/, slurp($asked)), '>=', 2, '... by another range';
+
+# -------------------------------------------------------------------- a reload
+
+sub bound { my $n = () = $n->log =~ /media session \S+ bound, live/g; return $n }
+sub holes { my @f = map { $_->[0] } @_; return grep { $_ > 25 } map { $f[$_] - $f[ $_ - 1 ] - 1 } 1 .. $#f }
+control(action => 'seek', position_s => 1);
+frames($ws, 10, sub { $_[0][0] < 60 });
+my $was = bound();
+$n->reload;
+@f = frames($ws, 20, sub { bound() > $was && $_[0][0] > 40 && state $after++ > 50 });
+is bound(), $was + 1, 'the player moves to a new worker';
+is_deeply [ holes(@f) ], [], 'its viewer misses less than a group of pictures' or diag numbers(@f);
+ok !(grep { $_ <= 0 } steps(@f)), 'and time goes on';
 
 # -------------------------------------------------------------------- the end
 
