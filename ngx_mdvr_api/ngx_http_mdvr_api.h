@@ -254,6 +254,9 @@ void ngx_http_mdvr_api_idem_end(ngx_http_mdvr_api_ctx_t *ctx,
     ngx_uint_t status, const ngx_str_t *text);
 void ngx_http_mdvr_api_run(ngx_http_mdvr_api_ctx_t *ctx);
 
+/* the handler of a request body that has been read; goes on by itself */
+void ngx_http_mdvr_api_body(ngx_http_request_t *r);
+
 /* the document and its page (ngx_http_mdvr_api_openapi.c) */
 void ngx_http_mdvr_api_openapi(ngx_http_mdvr_api_ctx_t *ctx);
 void ngx_http_mdvr_api_docs(ngx_http_mdvr_api_ctx_t *ctx);

@@ -14,26 +14,10 @@
 #include "ngx_mdvr_api/ngx_http_mdvr_api_s3.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_hooks.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_limit.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_path.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_storage.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
-
-
-#define NGX_HTTP_MDVR_API_BASE      "/api/v1"
-#define NGX_HTTP_MDVR_API_SEGMENTS  8
-
-
-typedef struct {
-    ngx_uint_t      n;
-    ngx_str_t       part[NGX_HTTP_MDVR_API_SEGMENTS];
-} ngx_http_mdvr_api_path_t;
-
-
-typedef struct {
-    ngx_uint_t                   n;
-    ngx_http_mdvr_api_path_t    *paths;
-    ngx_str_t                   *labels;    /* "GET /devices/{id}" */
-} ngx_http_mdvr_api_table_t;
 
 
 static ngx_int_t ngx_http_mdvr_api_handler(ngx_http_request_t *r);
@@ -42,16 +26,8 @@ static void ngx_http_mdvr_api_authenticate(ngx_http_request_t *r);
 static void ngx_http_mdvr_api_enter(ngx_http_mdvr_api_ctx_t *ctx);
 static void ngx_http_mdvr_api_tenant(ngx_http_mdvr_api_ctx_t *ctx);
 static void ngx_http_mdvr_api_permit(ngx_http_mdvr_api_ctx_t *ctx);
-static void ngx_http_mdvr_api_body(ngx_http_request_t *r);
-static ngx_int_t ngx_http_mdvr_api_split(ngx_str_t *uri,
-    ngx_http_mdvr_api_path_t *path);
-static ngx_uint_t ngx_http_mdvr_api_fits(ngx_http_mdvr_api_path_t *route,
-    ngx_http_mdvr_api_path_t *path);
-static ngx_int_t ngx_http_mdvr_api_find(ngx_http_request_t *r,
-    ngx_http_mdvr_api_path_t *path, ngx_uint_t *allowed);
 
 static ngx_int_t ngx_http_mdvr_api_init_module(ngx_cycle_t *cycle);
-static ngx_int_t ngx_http_mdvr_api_routes_init(ngx_log_t *log);
 static ngx_int_t ngx_http_mdvr_api_postconfiguration(ngx_conf_t *cf);
 static void *ngx_http_mdvr_api_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_mdvr_api_merge_loc_conf(ngx_conf_t *cf, void *parent,
@@ -60,9 +36,6 @@ static char *ngx_http_mdvr_api_set(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_mdvr_api_rate(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-
-
-static ngx_http_mdvr_api_table_t  ngx_http_mdvr_api_table;
 
 
 static ngx_command_t  ngx_http_mdvr_api_commands[] = {
@@ -520,211 +493,6 @@ ngx_http_mdvr_api_permit(ngx_http_mdvr_api_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-ngx_http_mdvr_api_collect(ngx_http_request_t *r, ngx_str_t *text)
-{
-    u_char       *p;
-    size_t        len;
-    ssize_t       n;
-    ngx_buf_t    *b;
-    ngx_chain_t  *cl;
-
-    ngx_str_null(text);
-
-    if (r->request_body == NULL) {
-        return NGX_OK;
-    }
-
-    len = 0;
-
-    for (cl = r->request_body->bufs; cl; cl = cl->next) {
-        len += ngx_buf_size(cl->buf);
-    }
-
-    if (len > NGX_HTTP_MDVR_API_BODY_MAX) {
-        return NGX_DECLINED;
-    }
-
-    cl = r->request_body->bufs;
-
-    if (cl && cl->next == NULL && ngx_buf_in_memory(cl->buf)) {
-        text->data = cl->buf->pos;
-        text->len = len;
-        return NGX_OK;
-    }
-
-    p = ngx_pnalloc(r->pool, len + 1);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    text->data = p;
-    text->len = len;
-
-    for ( /* void */ ; cl; cl = cl->next) {
-        b = cl->buf;
-
-        if (ngx_buf_in_memory(b)) {
-            p = ngx_cpymem(p, b->pos, b->last - b->pos);
-
-        } else if (b->in_file) {
-            /* what nginx has just written: at most 1 MiB, in the page cache */
-            n = ngx_read_file(b->file, p, b->file_last - b->file_pos,
-                              b->file_pos);
-            if (n != b->file_last - b->file_pos) {
-                return NGX_ERROR;
-            }
-
-            p += n;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_http_mdvr_api_free_json(void *data)
-{
-    json_decref(data);
-}
-
-
-static ngx_uint_t
-ngx_http_mdvr_api_is_json(ngx_http_request_t *r)
-{
-    size_t      len;
-    ngx_str_t  *type, *coding;
-
-    static const char  json[] = "application/json";
-
-    coding = ngx_mdvr_http_find(r, "content-encoding");
-
-    if (r->headers_in.content_type == NULL
-        || (coding && (coding->len != sizeof("identity") - 1
-                       || ngx_strncasecmp(coding->data, (u_char *) "identity",
-                                          coding->len))))
-    {
-        return 0;
-    }
-
-    type = &r->headers_in.content_type->value;
-    len = sizeof(json) - 1;
-
-    return type->len >= len
-           && ngx_strncasecmp(type->data, (u_char *) json, len) == 0
-           && (type->len == len || type->data[len] == ';'
-               || type->data[len] == ' ');
-}
-
-
-static void
-ngx_http_mdvr_api_body(ngx_http_request_t *r)
-{
-    char                             *dump;
-    ngx_str_t                         text;
-    ngx_int_t                         rc;
-    const char                       *code, *detail;
-    ngx_pool_cleanup_t               *cln;
-    ngx_http_mdvr_api_ctx_t          *ctx;
-    ngx_http_mdvr_api_errors_t        errors;
-    const ngx_http_mdvr_api_route_t  *route;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_mdvr_api_module);
-    route = ctx->route;
-
-    rc = ngx_http_mdvr_api_collect(r, &text);
-
-    if (rc == NGX_DECLINED) {
-        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
-                                  "too_large", "the body exceeds 1 MiB", 0);
-        return;
-    }
-
-    if (rc != NGX_OK) {
-        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                                  "internal", NULL, 0);
-        return;
-    }
-
-    if (text.len == 0) {
-
-        if (route->body == NULL || (route->flags & API_BODY_OPT)) {
-            ngx_http_mdvr_api_idem_begin(ctx);
-            return;
-        }
-
-        ngx_http_mdvr_api_problem(ctx, 400, "malformed_json",
-                                  "a JSON body is required", 0);
-        return;
-    }
-
-    if (route->body == NULL) {
-
-        if (r->method == NGX_HTTP_GET || r->method == NGX_HTTP_HEAD) {
-            ngx_http_mdvr_api_idem_begin(ctx);
-            return;
-        }
-    }
-
-    if (!ngx_http_mdvr_api_is_json(r)) {
-        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
-                                  "unsupported_media_type",
-                                  "the body must be application/json,"
-                                  " not compressed", 0);
-        return;
-    }
-
-    ctx->body = ngx_http_mdvr_api_parse((char *) text.data, text.len, &code,
-                                        &detail);
-    if (ctx->body == NULL) {
-        ngx_http_mdvr_api_problem(ctx,
-                                  code[0] == 'm' ? 400
-                                                 : 422,
-                                  code, detail, 0);
-        return;
-    }
-
-    cln = ngx_pool_cleanup_add(r->pool, 0);
-    if (cln == NULL) {
-        json_decref(ctx->body);
-        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                                  "internal", NULL, 0);
-        return;
-    }
-
-    cln->handler = ngx_http_mdvr_api_free_json;
-    cln->data = ctx->body;
-
-    ngx_memzero(&errors, sizeof(errors));
-
-    if (route->body) {
-        (void) ngx_http_mdvr_api_check(route->body, ctx->body, "", &errors);
-
-    } else if (!json_is_object(ctx->body) || json_object_size(ctx->body)) {
-        ngx_http_mdvr_api_error(&errors, "unknown_field", "", "",
-                                "this request takes no fields");
-    }
-
-    if (errors.list) {
-        ngx_http_mdvr_api_invalid(ctx, &errors);
-        return;
-    }
-
-    dump = json_dumps(ctx->body, JSON_COMPACT);
-    if (dump == NULL) {
-        ngx_http_mdvr_api_problem(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                                  "internal", NULL, 0);
-        return;
-    }
-
-    ctx->text = ngx_http_mdvr_api_dup(r->pool, dump, ngx_strlen(dump));
-    free(dump);
-
-    ngx_http_mdvr_api_idem_begin(ctx);
-}
-
-
 void
 ngx_http_mdvr_api_run(ngx_http_mdvr_api_ctx_t *ctx)
 {
@@ -738,126 +506,6 @@ ngx_http_mdvr_api_run(ngx_http_mdvr_api_ctx_t *ctx)
     }
 
     ngx_http_mdvr_api_select(ctx, route->sql, route->params, NULL);
-}
-
-
-/* --- paths and methods ------------------------------------------------------ */
-
-static ngx_int_t
-ngx_http_mdvr_api_split(ngx_str_t *uri, ngx_http_mdvr_api_path_t *path)
-{
-    u_char  *p, *last;
-
-    p = uri->data;
-    last = p + uri->len;
-    path->n = 0;
-
-    while (p < last) {
-
-        if (*p++ != '/' || path->n == NGX_HTTP_MDVR_API_SEGMENTS) {
-            return NGX_ERROR;
-        }
-
-        path->part[path->n].data = p;
-
-        while (p < last && *p != '/') {
-            p++;
-        }
-
-        path->part[path->n].len = p - path->part[path->n].data;
-
-        if (path->part[path->n].len == 0) {
-            return NGX_ERROR;
-        }
-
-        path->n++;
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_uint_t
-ngx_http_mdvr_api_fits(ngx_http_mdvr_api_path_t *route,
-    ngx_http_mdvr_api_path_t *path)
-{
-    ngx_uint_t  i;
-
-    if (route->n != path->n) {
-        return 0;
-    }
-
-    for (i = 0; i < path->n; i++) {
-        if (route->part[i].data[0] != '{'
-            && (route->part[i].len != path->part[i].len
-                || ngx_memcmp(route->part[i].data, path->part[i].data,
-                              path->part[i].len) != 0))
-        {
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
-
-/*
- * The row of a request.  NGX_DECLINED: none; *allowed has the methods that the
- * path would have.  Rows with words ("/devices/pending") stand before those
- * with ids in the table.
- */
-
-static ngx_int_t
-ngx_http_mdvr_api_find(ngx_http_request_t *r, ngx_http_mdvr_api_path_t *path,
-    ngx_uint_t *allowed)
-{
-    ngx_str_t   uri;
-    ngx_uint_t  i, method, words;
-
-    *allowed = 0;
-
-    if (r->uri.len < sizeof(NGX_HTTP_MDVR_API_BASE)
-        || ngx_memcmp(r->uri.data, NGX_HTTP_MDVR_API_BASE,
-                      sizeof(NGX_HTTP_MDVR_API_BASE) - 1) != 0)
-    {
-        return NGX_DECLINED;
-    }
-
-    uri.data = r->uri.data + sizeof(NGX_HTTP_MDVR_API_BASE) - 1;
-    uri.len = r->uri.len - (sizeof(NGX_HTTP_MDVR_API_BASE) - 1);
-
-    if (ngx_http_mdvr_api_split(&uri, path) != NGX_OK) {
-        return NGX_DECLINED;
-    }
-
-    method = r->method == NGX_HTTP_HEAD ? NGX_HTTP_GET : r->method;
-    words = 0;
-
-    for (i = 0; i < ngx_http_mdvr_api_table.n; i++) {
-
-        if (!ngx_http_mdvr_api_fits(&ngx_http_mdvr_api_table.paths[i], path)) {
-            continue;
-        }
-
-        /* "/devices/pending" must not be taken for a device by other methods */
-
-        if (words && ngx_strchr(ngx_http_mdvr_api_routes[i].path, '{')
-            && ngx_strcmp(ngx_http_mdvr_api_routes[i].path,
-                          ngx_http_mdvr_api_routes[words - 1].path) != 0)
-        {
-            break;
-        }
-
-        words = i + 1;
-
-        if (ngx_http_mdvr_api_routes[i].method == method) {
-            return i;
-        }
-
-        *allowed |= ngx_http_mdvr_api_routes[i].method;
-    }
-
-    return NGX_DECLINED;
 }
 
 
@@ -909,65 +557,6 @@ ngx_http_mdvr_api_init_module(ngx_cycle_t *cycle)
     ngx_http_mdvr_api_limit_use();
 
     return ngx_http_mdvr_api_storage_init(cycle);
-}
-
-
-/* Of no configuration: made once, for as long as the process lives. */
-
-static ngx_int_t
-ngx_http_mdvr_api_routes_init(ngx_log_t *log)
-{
-    u_char                           *p;
-    ngx_str_t                         path;
-    ngx_uint_t                        i, n;
-    const ngx_str_t                  *method;
-    ngx_http_mdvr_api_table_t        *t;
-    const ngx_http_mdvr_api_route_t  *route;
-
-    t = &ngx_http_mdvr_api_table;
-
-    if (t->n) {
-        return NGX_OK;
-    }
-
-    for (n = 0; ngx_http_mdvr_api_routes[n].method; n++) { /* void */ }
-
-    t->paths = ngx_calloc(n * sizeof(ngx_http_mdvr_api_path_t), log);
-    t->labels = ngx_calloc(n * sizeof(ngx_str_t), log);
-
-    if (t->paths == NULL || t->labels == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < n; i++) {
-        route = &ngx_http_mdvr_api_routes[i];
-
-        path.data = (u_char *) route->path;
-        path.len = ngx_strlen(route->path);
-
-        if (ngx_http_mdvr_api_split(&path, &t->paths[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        p = ngx_alloc(path.len + sizeof("DELETE "), log);
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
-
-        t->labels[i].data = p;
-
-        method = ngx_http_mdvr_api_method_name(route->method);
-        p = ngx_cpymem(p, method->data, method->len);
-
-        *p++ = ' ';
-        p = ngx_cpymem(p, path.data, path.len);
-
-        t->labels[i].len = p - t->labels[i].data;
-    }
-
-    t->n = n;
-
-    return NGX_OK;
 }
 
 
