@@ -2,9 +2,8 @@
  * Commands to devices: whoever wants a device to do something (API, media)
  * sends a keyword and a body; whoever holds the device's connection (the
  * signaling module of some worker of some node) executes it.  The way between
- * them is Redis pub/sub, see docs/internals.md for the documents and names.
- *
- * Also the route of a device between nodes: `mdvr:route:{<serial>}`.
+ * them is Redis pub/sub, see docs/internals.md for the documents and names;
+ * ngx_mdvr_route.h knows which node that is.
  */
 
 #ifndef NGX_MDVR_COMMAND_H
@@ -98,18 +97,6 @@ void ngx_mdvr_command_handler(ngx_mdvr_order_pt handler);
 /* Sends one answer; `reply` and `id` are those of the order. */
 void ngx_mdvr_command_answer(const ngx_str_t *reply, const ngx_str_t *id,
     const ngx_mdvr_answer_t *answer);
-
-/*
- * Route of a registered device.  claim: after V101; a previous holder on
- * another node is told to close.  refresh: every 120 s or so; when another
- * node holds the device meanwhile, NGX_MDVR_MAIL_CLOSE comes for this
- * connection.  release: when the connection ends, removes it only if it is
- * still ours.  All return at once; while Redis is away they do nothing, the
- * next refresh repairs it.
- */
-void ngx_mdvr_route_claim(const ngx_str_t *serial, uint64_t connection);
-void ngx_mdvr_route_refresh(const ngx_str_t *serial, uint64_t connection);
-void ngx_mdvr_route_release(const ngx_str_t *serial, uint64_t connection);
 
 
 /* for the core module only */

@@ -25,6 +25,7 @@
 
 #include "ngx_mdvr_core/ngx_mdvr_command.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
+#include "ngx_mdvr_core/ngx_mdvr_route.h"
 #include "ngx_mdvr_core/ngx_mdvr_time.h"
 
 
