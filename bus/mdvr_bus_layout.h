@@ -178,6 +178,13 @@ struct mdvr_bus_s {
 };
 
 
+static inline bool
+mdvr_bus_running(const mdvr_bus_slot_t *slot)
+{
+    return slot->state == MDVR_BUS_STARTING || slot->state == MDVR_BUS_LIVE;
+}
+
+
 void mdvr_bus_lock(mdvr_bus_t *bus);
 void mdvr_bus_unlock(mdvr_bus_t *bus);
 
@@ -198,6 +205,21 @@ void mdvr_bus_forget_process(mdvr_bus_t *bus, uint32_t process,
 /* The door of slot states, under the mutex (rings: starting -> live only). */
 bool mdvr_bus_move(mdvr_bus_slot_t *slot, mdvr_bus_state_e from,
     mdvr_bus_state_e to);
+
+mdvr_bus_ref_t mdvr_bus_reference(const mdvr_bus_t *bus,
+    const mdvr_bus_slot_t *slot);
+
+/* Under the mutex: what is known about a session. */
+void mdvr_bus_describe(mdvr_bus_t *bus, const mdvr_bus_slot_t *slot,
+    int64_t now_ms, mdvr_bus_info_t *info);
+
+/* Under the mutex; false when it is not running.  The caller wakes. */
+bool mdvr_bus_end_slot(mdvr_bus_slot_t *slot, mdvr_bus_end_e why,
+    int64_t now_ms);
+
+/* Viewers now; *since is when the last one left, 0 while there are some. */
+uint32_t mdvr_bus_count_viewers(const mdvr_bus_slot_t *slot, int64_t now_ms,
+    int64_t *since);
 
 /* Under the mutex, when a slot is given to a session / becomes free. */
 void mdvr_bus_rings_reset(mdvr_bus_t *bus, uint32_t index);
