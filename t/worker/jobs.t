@@ -171,6 +171,39 @@ $t->sql("update mdvr.schedule set last_at = last_at - interval '2 hours'");
 soon { $t->value("select to_regclass('mdvr.telemetry_' || to_char(now() + interval '2 months', 'YYYYMM')) is not null") eq 't' } 'a missing month is made', 10;
 unlike substr($t->daemon_log($w), $before), qr/scheduled work failed/, 'nothing failed';
 
+# What the server undid for the sake of another transaction: a single statement is
+# run again at once, a transaction with its job.
+$t->sql('create sequence undone minvalue 0 start 1; grant all on undone to public');
+$t->sql('alter function mdvr.device_owner(uuid) rename to device_owner_of');
+$t->sql(q{create function mdvr.device_owner(p_device uuid) returns uuid language plpgsql security definer as $$ begin
+    if nextval('public.undone') <= 4 then
+        raise exception using errcode = case when currval('public.undone') % 2 = 0 then '40001' else '40P01' end, message = 'undone here';
+    end if;
+    return mdvr.device_owner_of(p_device);
+end $$});
+sub put_back { my ($id) = @_; scalar grep { /tried again/ && /\Q$id\E/ } map { split /\n/, $t->daemon_log($_) } $w, $second }
+sub undone { $t->sql('select setval(?, ?, false)', 'undone', $_[0]) }
+undone(1);
+$t->allow(qr{^PostgreSQL: mdvr_worker .* undone here});
+my $through = stage();
+ok ready($through), 'a statement that is undone four times';
+is $t->value('select last_value from undone'), 5, 'is run five times';
+is put_back($through), 0, 'and the job knows nothing of it';
+undone(0);
+$through = stage();
+ok ready($through), 'one that is undone more often';
+is put_back($through), 1, 'is left to the next attempt of its job';
+like join("\n", map { $t->daemon_log($_) } $w, $second), qr/tried again.*undone here/, 'with the reason';
+undone(5);
+$t->sql(q{create function undone_media() returns trigger language plpgsql security definer as $$ begin
+    if nextval('public.undone') = 6 then raise exception using errcode = '40P01', message = 'undone here'; end if;
+    return new;
+end $$});
+$t->sql('create trigger undone before insert on mdvr.media for each row execute function undone_media()');
+$through = stage();
+ok ready($through), 'a transaction that is undone';
+is put_back($through), 1, 'is not taken for its last statement: the job is tried again';
+
 $t->daemon_stop($w, 'TERM');
 $t->daemon_stop($second, 'TERM');
 $t->done;
