@@ -72,6 +72,13 @@ ngx_http_mdvr_api_limit_init(ngx_conf_t *cf, size_t size)
 }
 
 
+void
+ngx_http_mdvr_api_limit_anew(void)
+{
+    ngx_http_mdvr_api_limit_next = NULL;
+}
+
+
 /* A configuration that fails is freed: its zone must not be left to a worker. */
 
 void

@@ -17,6 +17,9 @@
 
 ngx_int_t ngx_http_mdvr_api_limit_init(ngx_conf_t *cf, size_t size);
 
+/* A configuration is read: nothing is known of its zone. */
+void ngx_http_mdvr_api_limit_anew(void);
+
 /* The configuration is in use, and with it the zone that it named last. */
 void ngx_http_mdvr_api_limit_use(void);
 

@@ -28,6 +28,7 @@ static void ngx_http_mdvr_api_tenant(ngx_http_mdvr_api_ctx_t *ctx);
 static void ngx_http_mdvr_api_permit(ngx_http_mdvr_api_ctx_t *ctx);
 
 static ngx_int_t ngx_http_mdvr_api_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_mdvr_api_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_mdvr_api_postconfiguration(ngx_conf_t *cf);
 static void *ngx_http_mdvr_api_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_mdvr_api_merge_loc_conf(ngx_conf_t *cf, void *parent,
@@ -164,7 +165,7 @@ static ngx_command_t  ngx_http_mdvr_api_commands[] = {
 
 
 static ngx_http_module_t  ngx_http_mdvr_api_module_ctx = {
-    NULL,                                  /* preconfiguration */
+    ngx_http_mdvr_api_preconfiguration,    /* preconfiguration */
     ngx_http_mdvr_api_postconfiguration,   /* postconfiguration */
 
     NULL,                                  /* create main configuration */
@@ -557,6 +558,18 @@ ngx_http_mdvr_api_init_module(ngx_cycle_t *cycle)
     ngx_http_mdvr_api_limit_use();
 
     return ngx_http_mdvr_api_storage_init(cycle);
+}
+
+
+/* What a configuration that was refused has left is not of this one. */
+
+static ngx_int_t
+ngx_http_mdvr_api_preconfiguration(ngx_conf_t *cf)
+{
+    ngx_http_mdvr_api_limit_anew();
+    ngx_http_mdvr_api_storage_set(NULL);
+
+    return NGX_OK;
 }
 
 

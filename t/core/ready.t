@@ -83,6 +83,22 @@ is get('/readyz')->{json}{checks}{redis}, 'ok', '... and only that is away';
 rename "$t->{dir}/objects.away", "$t->{dir}/objects" or die $!;
 ok eventually(sub { get('/readyz')->{status} == 200 }, 8), '... and back';
 
+# a refused configuration's storage is not that of a later one without
+
+my $text = MDVR::Test::slurp("$n->{dir}/nginx.conf");
+sub conf_is { open my $fh, '>', "$n->{dir}/nginx.conf" or die $!; print $fh @_; close $fh }
+conf_is($text =~ s{(mdvr_objects )\S+;}{$1/nonexistent;}gr, "no_such_directive on;\n");
+kill HUP => $n->master;
+ok eventually(sub { $n->log =~ /unknown directive "no_such_directive"/ }, 5), 'a configuration is refused';
+$t->allow(qr/no_such_directive/);
+conf_is($text =~ s{mdvr_objects \S+;}{}gr);
+$n->reload;
+ok eventually(sub { my $r = get('/readyz'); $r->{status} == 200 && !exists $r->{json}{checks}{storage} }, 8), 'the next one has no storage to look at'
+    or diag get('/readyz')->{body};
+conf_is($text);
+$n->reload;
+ok eventually(sub { (get('/readyz')->{json}{checks}{storage} // '') eq 'ok' }, 8), '... the one after has';
+
 is_deeply [ grep { !m{^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[} } split /\n/, $n->log ], [], 'whatever libpq says of it is one line of the log';
 
 # a stopped PostgreSQL is not a slow one for ever
