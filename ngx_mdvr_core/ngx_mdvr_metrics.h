@@ -29,6 +29,7 @@
     M(COUNTER, db_repeated_total, "Database calls run again after a deadlock") \
     M(COUNTER, db_refused_total, "Database calls refused, queue full")        \
     M(COUNTER, db_connects_total, "Database connections established")         \
+    M(GAUGE,   secrets_closed, "Secrets that no key of mdvr_secret_key opens") \
     M(GAUGE,   redis_connections, "Established Redis connections")            \
     M(COUNTER, redis_commands_total, "Redis commands sent")                   \
     M(COUNTER, redis_errors_total, "Redis commands that failed")              \

@@ -32,7 +32,7 @@ is $hook->{secret}, 'a secret of twenty-five chars', 'a webhook';
 is $api->patch("/webhooks/$hook->{id}", { secret => 'another secret, a long one' })->{status}, 200, '... with another secret';
 
 my $totp = $api->post('/auth/totp')->{json}{secret};
-# Each code is good once, and what is waited for in between takes a minute or none.
+# Each code is good once.
 my %used;
 sub unused { my ($step) = grep { !$used{ int(time / 30) + $_ } } 0, 1, -1; return otp($step) }
 sub otp {
@@ -54,17 +54,24 @@ unlike $dump, qr/@{[ unpack 'H*', 'another secret' ]}/, 'a copy of the database 
 
 # ---------------------------------------------------------- each in its own row
 
-my $other = $api->post('/webhooks', { url => 'https://127.0.0.1:1/y', topics => ['alarm'] })->{json};
-$t->sql('update mdvr.webhook set secret = (select secret from mdvr.webhook where id = ?) where id = ?', $hook->{id}, $other->{id});
+my $columns = join ', ', map { $_->[0] } $t->sql("select attname from pg_attribute where attrelid = 'mdvr.webhook'::regclass
+    and attnum > 0 and not attisdropped and attgenerated = '' and attname <> 'id'");
+$t->sql("insert into mdvr.webhook (id, $columns) select ('00000000-0000-7000-8000-' || lpad(i::text, 12, '0'))::uuid, $columns
+    from mdvr.webhook, generate_series(1, 120) i where id = ?", $hook->{id});
 
 # ------------------------------------------------------------- the key is replaced
 
 my $old = $api->{token};
 keys_are(@key[1, 0]);
 $_->reload for @n;
-# the copied row opens in none
-$t->sql('delete from mdvr.webhook where id = ?', $other->{id});
-ok eventually(sub { sealed_by($key[1]) }, 45), 'a new first key: everything is sealed with it';
+$t->redis('PUBLISH', 'mdvr:ctl', '{"op":"keys_changed"}');        # now, not within a minute
+# the copied rows open in none
+ok eventually(sub { !grep { $_->metrics('mdvr_secrets_closed') != 120 } @n }, 45), 'what no key opens is counted';
+like $n[0]->log . $n[1]->log, qr/opens 120 secrets, the first is webhook\/00000000-0000-7000-8000-000000000001/, '... and said';
+unlike $n[0]->log . $n[1]->log, qr/1[2-9]\d secrets are sealed/, '... not taken for sealed';
+$t->sql("delete from mdvr.webhook where id < '00000000-0000-7000-8000-000000000121'");
+$t->redis('PUBLISH', 'mdvr:ctl', '{"op":"keys_changed"}');
+ok eventually(sub { sealed_by($key[1]) }, 45), 'a new first key: everything else is sealed with it';
 keys_are($key[1]);
 $_->reload for @n;
 is $t->http(node => $n[$_])->token($old)->get('/auth/me')->{status}, 200, "... nobody is signed out by that (node $_)" for 0, 1;
@@ -77,6 +84,8 @@ $t->sql("select mdvr.rotate_signing_key('access', '1 hour')");
 $t->redis('PUBLISH', 'mdvr:ctl', '{"op":"keys_changed"}');
 is $t->http(node => $n[1])->token($old)->get('/auth/me')->{status}, 200, 'a new key signs tokens, the old ones are good';
 ok eventually(sub { open_rows() == 0 }, 45), '... and it is sealed';
+$t->redis('DEL', @{ $t->redis('KEYS', 'mdvr:rate:{otp}:*') });
+%used = ();
 my $new = login(otp => unused())->{json}{access_token} // '';
 ok eventually(sub { $t->http(node => $n[1])->token($new)->get('/auth/me')->{status} == 200 }, 5), 'new ones as well, everywhere';
 
