@@ -185,7 +185,8 @@ void
 ngx_http_mdvr_api_media_url(ngx_http_mdvr_api_ctx_t *ctx)
 {
     ngx_http_mdvr_api_query(ctx,
-        "with m as (select m.id, case when m.status = 'ready' then"
+        "with m as (select m.id, case when m.status = 'ready'"
+        "   or m.status = 'failed' and $7 = 'original' then"
         "   case coalesce($7, 'playback') when 'original' then m.original_key"
         "    when 'thumbnail' then m.thumbnail_key"
         "    when 'sprite' then m.sprite_key"

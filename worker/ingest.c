@@ -376,10 +376,6 @@ wk_ingest(wk_task_t *t)
         return wk_result(t->res, WK_DONE, "", "%s", "");
     }
 
-    if (st.st_size == 0) {
-        return wk_result(t->res, WK_GIVE_UP, "empty", "the file is empty");
-    }
-
     if (!wk_sha256(path, sha, &size)) {
         return wk_result(t->res, WK_RETRY, "staging", "cannot read %s", path);
     }

@@ -102,12 +102,17 @@ wk_item_movie(wk_task_t *t, wk_item_t *item, const char *path)
 
     fd = open(path, O_RDONLY | O_CLOEXEC);
 
-    if (fd < 0 || fstat(fd, &st) < 0 || st.st_size == 0) {
+    if (fd < 0 || fstat(fd, &st) < 0) {
         if (fd >= 0) {
             close(fd);
         }
         return wk_result(t->res, WK_RETRY, "storage", "cannot read %s",
                          item->original);
+    }
+
+    if (st.st_size == 0) {
+        close(fd);
+        return wk_result(t->res, WK_GIVE_UP, "empty", "the file is empty");
     }
 
     p = mmap(NULL, (size_t) st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);

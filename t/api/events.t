@@ -89,6 +89,13 @@ is $open->request('GET', "/.objects/$key/video.mp4")->{status}, 404, 'without on
 is $open->request('GET', $url =~ s{[^/]+$}{../../../../../../etc/passwd}r)->{status} =~ /^40[034]$/ ? 1 : 0, 1, 'no way up';
 is $open->request('GET', $api->get("/media/$media/url?variant=original")->{json}{url})->{body}, 'this is original.bin',
     'the original as well';
+$t->sql("update mdvr.media set status = 'failed', failed_reason = 'undecodable' where id = '$media'");
+is $open->request('GET', $api->get("/media/$media/url?variant=original")->{json}{url})->{body}, 'this is original.bin',
+    '... also of what could not be decoded';
+is $api->get("/media/$media/url")->{status}, 409, '... which does not play';
+$t->sql("update mdvr.media set quarantined = 'no alarm' where id = '$media'");
+is $api->get("/media/$media/url?variant=original")->{status}, 404, '... and nothing of what is quarantined';
+$t->sql("update mdvr.media set status = 'ready', failed_reason = null, quarantined = null where id = '$media'");
 $r = $api->get("/media/$media/hls/index.m3u8");
 is $r->{status}, 307, 'a recording as HLS is a redirect';
 is $open->request('GET', $r->{headers}{location})->{body}, 'this is index.m3u8', '... to the playlist';

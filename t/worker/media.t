@@ -127,6 +127,7 @@ is MDVR::Files::probe(object($r->{thumbnail_key}))->{width}, 640, 'with a smalle
 my $events = $t->value("select count(*) from mdvr.event where topic = 'media'");
 my %bad = (
     'random bytes' => [ join('', map { chr rand 256 } 1 .. 100_000) ],
+    'an empty file' => [ '' ],
     'only the vendor header' => [ MDVR::Files::vendor_header() ],
     'an empty MP4' => [ "\0\0\0\x18ftypisom\0\0\0\0isommp42" . "\0" x 100 ],
     'a text that claims to be a picture' => [ 'no picture', media_kind => 'jpeg' ],
