@@ -74,6 +74,7 @@ typedef void (*ngx_http_mdvr_api_handler_pt)(ngx_http_mdvr_api_ctx_t *ctx);
 #define API_OWN_TENANT  0x0400          /* {id} is one's tenant, or 404 */
 #define API_AS_TENANT   0x0200          /* {id} is the tenant to act in */
 #define API_RENEWED     0x0100          /* a repeated answer gets new tokens */
+#define API_CUT         0x1000          /* a list that says "truncated" */
 
 
 struct ngx_http_mdvr_api_route_s {

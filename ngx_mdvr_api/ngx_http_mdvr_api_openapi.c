@@ -293,6 +293,13 @@ ngx_http_mdvr_api_operation(json_t *schemas,
                                "items", "type", "array", "items", schema,
                                "next_cursor", "type", "string", "null",
                                "required", "items", "next_cursor");
+
+            if (route->flags & API_CUT) {
+                json_object_set_new(example, "truncated", json_false());
+                json_object_set_new(json_object_get(schema, "properties"),
+                                    "truncated",
+                                    json_pack("{s:s}", "type", "boolean"));
+            }
         }
 
         content = json_pack("{s:{s:o, s:o*}}", "application/json", "schema",

@@ -3,7 +3,8 @@
  * GET /devices/{id}/recordings: what the device has on its disks.
  *
  * A search of the wire (C701) never spans midnight of the device's clock, so a
- * range is asked for day by day, one after the other, and put together.  The
+ * range is asked for day by day, the newest first, and put together: what is too
+ * much is old, and the answer says that it is cut.  The
  * records (0x6101) arrive on the media port and are read from the ring of the
  * session; an answer is kept in Redis for 60 s, for the other people who look at
  * the same page.
@@ -23,7 +24,7 @@
 
 
 #define NGX_HTTP_MDVR_API_DAYS       31         /* of one request */
-#define NGX_HTTP_MDVR_API_FILES_MAX  5000
+#define NGX_HTTP_MDVR_API_FILES_MAX  5000       /* of a day; no more days then */
 #define NGX_HTTP_MDVR_API_LIST_WAIT  20000      /* ms, for the first record */
 
 
@@ -37,9 +38,10 @@ typedef struct {
     int                         channel;        /* 98: all */
     int64_t                     from;           /* unix s, of what is asked */
     int64_t                     to;
-    int64_t                     day;            /* begin of the running search */
+    int64_t                     until;          /* before what was searched */
 
     json_t                     *items;
+    json_t                     *found;          /* of the running search */
     ngx_str_t                   key;            /* of the cache */
 
     mdvr_bus_ref_t              ref;
@@ -48,6 +50,7 @@ typedef struct {
     unsigned                    answered:1;     /* V100 has come */
     unsigned                    over:1;         /* the list has ended */
     unsigned                    failed:1;
+    unsigned                    cut:1;          /* there may be more */
     unsigned                    calendar:1;     /* by days, not by files */
 } ngx_http_mdvr_api_list_t;
 
@@ -94,6 +97,7 @@ ngx_http_mdvr_api_list_cleanup(void *data)
     }
 
     json_decref(l->items);
+    json_decref(l->found);
 }
 
 
@@ -136,6 +140,7 @@ ngx_http_mdvr_api_list_begin(ngx_http_mdvr_api_ctx_t *ctx,
     l->ctx = ctx;
     l->calendar = calendar;
     l->items = json_array();
+    l->found = json_array();
     ctx->data = l;
 
     arg = ngx_http_mdvr_api_arg(ctx, "to");
@@ -222,7 +227,7 @@ ngx_http_mdvr_api_list_device(ngx_http_mdvr_api_ctx_t *ctx,
     (void) ngx_mdvr_uuid_parse(&ctx->ids[0], &l->device);
     (void) ngx_mdvr_uuid_parse(&ctx->tenant, &l->tenant);
 
-    l->day = l->from;
+    l->until = l->to;
 
     l->key.data = ngx_pnalloc(ctx->request->pool, 160);
 
@@ -270,6 +275,7 @@ ngx_http_mdvr_api_list_cached(void *data, const redisReply *reply,
 
         if (l->calendar) {
             known = json_loadb(reply->str, reply->len, 0, NULL);
+            l->cut = json_is_true(json_object_get(known, "truncated"));
             ngx_http_mdvr_api_list_days(l, json_object_get(known, "items"));
             json_decref(known);
 
@@ -294,6 +300,7 @@ ngx_http_mdvr_api_list_days(ngx_http_mdvr_api_list_t *l, const json_t *items)
 
     days = ngx_http_mdvr_api_calendar(l->ctx->request->pool, items,
                                       l->offset_minutes);
+    (void) json_object_set_new(days, "truncated", json_boolean(l->cut));
     dump = days ? json_dumps(days, JSON_COMPACT) : NULL;
     json_decref(days);
 
@@ -320,7 +327,8 @@ ngx_http_mdvr_api_list_done(ngx_http_mdvr_api_list_t *l)
     ngx_str_t    text;
     const char  *argv[5];
 
-    answer = json_pack("{s:O, s:n}", "items", l->items, "next_cursor");
+    answer = json_pack("{s:O, s:n, s:b}", "items", l->items, "next_cursor",
+                       "truncated", l->cut);
     dump = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
     json_decref(answer);
 
@@ -359,14 +367,14 @@ ngx_http_mdvr_api_list_done(ngx_http_mdvr_api_list_t *l)
 }
 
 
-/* the search of the next day, or the answer */
+/* the search of the day before, or the answer */
 
 static void
 ngx_http_mdvr_api_list_next(ngx_http_mdvr_api_list_t *l)
 {
     bool                      created;
     u_char                    body[256];
-    int64_t                   shift, end;
+    int64_t                   shift, begin;
     mdvr_buf_t                b;
     mdvr_bus_t               *bus;
     mdvr_bus_info_t           info;
@@ -380,9 +388,10 @@ ngx_http_mdvr_api_list_next(ngx_http_mdvr_api_list_t *l)
     ctx = l->ctx;
     r = ctx->request;
 
-    if (l->day > l->to
+    if (l->until < l->from
         || json_array_size(l->items) >= NGX_HTTP_MDVR_API_FILES_MAX)
     {
+        l->cut |= l->until >= l->from;
         ngx_http_mdvr_api_list_done(l);
         return;
     }
@@ -417,21 +426,21 @@ ngx_http_mdvr_api_list_next(ngx_http_mdvr_api_list_t *l)
     l->answered = 0;
     l->over = 0;
 
-    /* to the end of the day by the device's clock */
+    /* from the begin of the day by the device's clock */
 
     shift = (int64_t) l->offset_minutes * 60;
-    end = (l->day + shift) / NGX_HTTP_MDVR_API_DAY * NGX_HTTP_MDVR_API_DAY
-          + NGX_HTTP_MDVR_API_DAY - 1 - shift;
+    begin = (l->until + shift) / NGX_HTTP_MDVR_API_DAY * NGX_HTTP_MDVR_API_DAY
+            - shift;
+    begin = ngx_max(begin, l->from);
 
     media.address = mdvr_str(core->public_host.data, core->public_host.len);
     media.port = core->media_port;
 
     b = mdvr_buf(body, sizeof(body));
 
-    (void) mdvr_body_c701(&b, mdvr_cstr(info.session), l->day,
-                          ngx_min(end, l->to), l->offset_minutes, l->type,
-                          l->channel, media);
-    l->day = end + 1;
+    (void) mdvr_body_c701(&b, mdvr_cstr(info.session), begin, l->until,
+                          l->offset_minutes, l->type, l->channel, media);
+    l->until = begin - 1;
 
     ngx_memzero(&command, sizeof(command));
 
@@ -475,11 +484,22 @@ ngx_http_mdvr_api_list_fail(ngx_http_mdvr_api_list_t *l, mdvr_bus_end_e why,
 static void
 ngx_http_mdvr_api_list_go_on(ngx_http_mdvr_api_list_t *l)
 {
+    json_t  *day;
+
     if (!l->answered || !l->over || l->failed) {
         return;
     }
 
     ngx_mdvr_bus_unwatch(&l->watch);
+
+    /* before the days that are known */
+
+    day = l->found;
+    (void) json_array_extend(day, l->items);
+    (void) json_array_clear(l->items);
+    l->found = l->items;
+    l->items = day;
+
     ngx_http_mdvr_api_list_next(l);
 }
 
@@ -543,8 +563,9 @@ ngx_http_mdvr_api_list_item(ngx_http_mdvr_api_list_t *l,
     mdvr_buf_t  b;
     ngx_uint_t  dated;
 
-    if (json_array_size(l->items) >= NGX_HTTP_MDVR_API_FILES_MAX) {
-        return;
+    if (json_array_size(l->found) >= NGX_HTTP_MDVR_API_FILES_MAX) {
+        (void) json_array_remove(l->found, 0);
+        l->cut = 1;
     }
 
     b = mdvr_buf(path, sizeof(path));
@@ -567,7 +588,7 @@ ngx_http_mdvr_api_list_item(ngx_http_mdvr_api_list_t *l,
                      "size_bytes", (json_int_t) record->size);
 
     if (item) {
-        json_array_append_new(l->items, item);
+        json_array_append_new(l->found, item);
     }
 }
 

@@ -301,7 +301,8 @@ const ngx_http_mdvr_api_route_t  ngx_http_mdvr_api_routes[] = {
       .body = &api_snapshot, .answer = &api_command_queued,
       .handler = ngx_http_mdvr_api_snapshot },
 
-    { GET, "/devices/{id}/recordings", MDVR_SCOPE_VIDEO_WATCH, API_LIST,
+    { GET, "/devices/{id}/recordings", MDVR_SCOPE_VIDEO_WATCH,
+      API_LIST|API_CUT,
       "What the device has recorded, the last 24 h or from-to; asks the device",
       .query = "from,to,channel,type", .answer = &api_recording,
       .handler = ngx_http_mdvr_api_recordings },

@@ -666,7 +666,8 @@ SCHEMA(calendar_day, "CalendarDay", NULL,
 
 SCHEMA(calendar, "RecordingCalendar", NULL,
     F_INT("utc_offset_minutes", REQ, -840, 840),
-    F_OBJ("days", REQ|LIST, &api_calendar_day))
+    F_OBJ("days", REQ|LIST, &api_calendar_day),
+    F_BOOL("truncated", REQ))
 
 SCHEMA(record_new, "RecordNew",
     "{\"channel\":1,\"stream\":\"sub\",\"duration_s\":30,\"preroll_s\":5}",

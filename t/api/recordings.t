@@ -31,12 +31,13 @@ sub search {
 }
 
 my $p = $api->begin('GET', "/api/v1$path?from=2021-03-05T00:00:00Z&to=2021-03-06T10:00:00Z&channel=3");
-my @asked = (search(record(5, 9, 2, '/a.h264') . record(5, 10, 2, '/b.h264')), search(record(6, 9, 2, '/c.h264')));
+my @asked = (search(record(6, 9, 2, '/c.h264')), search(record(5, 9, 2, '/a.h264') . record(5, 10, 2, '/b.h264')));
 $r = $p->end;
-is_deeply \@asked, [ '210305 080000,235959,3,2', '210306 000000,180000,3,2' ], 'a range is asked for by days of the device';
+is_deeply \@asked, [ '210306 000000,180000,3,2', '210305 080000,235959,3,2' ], 'a range is asked for by days of the device, the newest first';
 is $r->{status}, 200, 'the list';
 my $items = $r->{json}{items};
 is_deeply [ map { $_->{path} } @$items ], [ '/a.h264', '/b.h264', '/c.h264' ], '... of all days';
+is ${ $r->{json}{truncated} }, 0, '... and whole';
 is_deeply $items->[0], { path => '/a.h264', channel => 3, type => 'alarm', from => '2021-03-05T01:00:00.000Z',
     to => '2021-03-05T01:10:00.000Z', duration_s => 600, size_bytes => 655360 }, '... in our time';
 $r = $api->get("$path?from=2021-03-05T00:00:00Z&to=2021-03-06T10:00:00Z&channel=3");
@@ -44,7 +45,7 @@ is scalar(@{ $r->{json}{items} }), 3, 'the same again';
 is $dev->expect('C701', 0.3), undef, '... without asking the device';
 
 $r = $api->get("$path/calendar?from=2021-03-05T00:00:00Z&to=2021-03-06T10:00:00Z&channel=3");
-is_deeply $r->{json}, { utc_offset_minutes => 480, days => [
+is_deeply $r->{json}, { utc_offset_minutes => 480, truncated => JSON::PP::false(), days => [
     { date => '2021-03-05', channels => [ { channel => 3, normal_s => 0, alarm_s => 1200, spans => [
         { from => '2021-03-05T01:00:00.000Z', to => '2021-03-05T01:10:00.000Z', type => 'alarm' },
         { from => '2021-03-05T02:00:00.000Z', to => '2021-03-05T02:10:00.000Z', type => 'alarm' } ] } ] },
@@ -55,8 +56,8 @@ is $dev->expect('C701', 0.3), undef, '... of the list that is known';
 # files that overlap, follow each other, cross midnight, of two channels and types
 sub file { my ($day, $time, $seconds, $channel, $alarm) = @_; return pack 'C6 V V C C a256', 21, 4, $day, $time =~ /(..)/g, $seconds, 1000, $alarm, $channel, "/$day$time" }
 $p = $api->begin('GET', "/api/v1$path/calendar?from=2021-04-05T00:00:00Z&to=2021-04-05T23:59:59Z");
-search(file(5, '100500', 300, 1, 0) . file(5, '100000', 301, 1, 0), file(5, '100200', 60, 1, 1) . file(5, '110000', 60, 0, 0));
 search(file(5, '235800', 300, 0, 0));
+search(file(5, '100500', 300, 1, 0) . file(5, '100000', 301, 1, 0), file(5, '100200', 60, 1, 1) . file(5, '110000', 60, 0, 0));
 $r = $p->end;
 is $r->{status}, 200, 'a calendar is asked for from the device' or diag $r->{body};
 is_deeply [ map { my $d = $_; map { my $c = $_; map { join ' ', $d->{date}, $c->{channel}, $_->{type}, substr($_->{from}, 11, 8), substr($_->{to}, 11, 8) } @{ $c->{spans} } }
@@ -64,6 +65,21 @@ is_deeply [ map { my $d = $_; map { my $c = $_; map { join ' ', $d->{date}, $c->
     [ '2021-04-05 1 normal 03:00:00 03:01:00', '2021-04-05 1 normal 15:58:00 16:00:00', '2021-04-05 2 normal 02:00:00 02:10:00', '2021-04-05 2 alarm 02:02:00 02:03:00',
       '2021-04-06 1 normal 16:00:00 16:03:00' ], '... merged by channel and kind, cut at midnight of the device';
 is $api->get("$path/calendar?from=2021-03-05T00:00:00Z&to=2021-01-01T00:00:00Z")->{status}, 422, '... with the same checks';
+
+# more than an answer holds: the oldest are missing, and it says so
+my $range = 'from=2021-04-07T00:00:00Z&to=2021-04-08T10:00:00Z';
+my @many = map { file(8, sprintf('%02d%02d%02d', $_ / 3600, $_ / 60 % 60, $_ % 60), 1, 0, 0) } 1 .. 5002;
+$p = $api->begin('GET', "/api/v1$path?$range");
+search(map { join '', grep defined, @many[$_ * 50 .. $_ * 50 + 49] } 0 .. 100);
+$r = $p->end;
+is $r->{status}, 200, 'a day of more than 5,000 files' or diag $r->{body};
+is scalar(@{ $r->{json}{items} }), 5000, '... shows so many';
+is "$r->{json}{items}[0]{path} $r->{json}{items}[-1]{path}", '/8000003 /8012322', '... the newest';
+is ${ $r->{json}{truncated} }, 1, '... says that there are more';
+is $dev->expect('C701', 0.3), undef, '... and the days before are not asked for';
+$r = $api->get("$path/calendar?$range");
+is_deeply [ map { $_->{date} } @{ $r->{json}{days} } ], [ '2021-04-08' ], 'its calendar has the newest day';
+is ${ $r->{json}{truncated} }, 1, '... and says so as well';
 
 $p = $api->begin('GET', "/api/v1$path?type=log");
 my $c = $dev->expect('C701');

@@ -38,6 +38,11 @@ await run(async (b) => {
         || note(await text('calendar-note'));
     ok(await until(async () => /UTC[+−]\d\d:\d\d/.test(await text('calendar-note'))), 'and whose clock they go by') || note(await text('calendar-note'));
 
+    await t('calendar-earlier').click();
+    ok(await until(async () => !await t('calendar-later').isDisabled()), 'a week earlier');
+    await t('calendar-later').click();
+    ok(await until(async () => await t('calendar-later').isDisabled() && await t('calendar-day').count() >= 7, 20), 'and back to this one');
+
     /* a click on a lane plays from there */
     const day = t('calendar-day').nth(1);
     const lane = day.locator('[data-testid="calendar-lane"][data-channel="2"]');

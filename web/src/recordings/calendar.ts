@@ -18,7 +18,7 @@ export class CalendarView {
     private readonly body = h('div', { class: 'cal-body', 'data-testid': 'calendar' });
     private readonly note = h('p', { class: 'hint', role: 'status', 'data-testid': 'calendar-note' });
     private readonly title = h('span', { class: 'cal-title' });
-    private readonly next = h('button', { type: 'button', 'aria-label': 'A week later', onclick: () => this.go(1) }, '›');
+    private readonly next = h('button', { type: 'button', 'aria-label': 'A week later', 'data-testid': 'calendar-later', onclick: () => this.go(-1) }, '›');
     private readonly again = h('button', { type: 'button', 'data-testid': 'calendar-again' }, 'Ask again');
     private weeks_back = 0;
     private offset = -new Date().getTimezoneOffset();       /* minutes; of the recorder, once it has answered */
@@ -43,6 +43,7 @@ export class CalendarView {
         const now = Date.now();
         const end = now - this.weeks_back * week * day_ms;
         const days: Day[] = [];
+        let cut = false;
 
         this.next.disabled = this.weeks_back === 0;
         this.body.replaceChildren();
@@ -62,6 +63,7 @@ export class CalendarView {
                     return;
                 }
                 days.push(...c.days.filter((d) => d.date === date));
+                cut ||= c.truncated ?? false;
                 this.draw({ ...c, days });
             } catch (e) {
                 if (mine === this.generation) {
@@ -70,14 +72,15 @@ export class CalendarView {
                 return;
             }
         }
-        this.tell(days.length);
+        this.tell(days.length, cut);
     }
 
-    private tell(days: number): void {
+    private tell(days: number, cut: boolean): void {
         const here = -new Date().getTimezoneOffset();
         set_text(this.note, days === 0 ? 'The recorder has nothing of this week.'
             : `Days and hours by the recorder's clock (UTC${offset_text(this.offset)})`
-                + (here === this.offset ? '.' : `; yours is UTC${offset_text(here)}.`));
+                + (here === this.offset ? '.' : `; yours is UTC${offset_text(here)}.`)
+                + (cut ? ' Of a day with more than 5,000 files the oldest are missing.' : ''));
     }
 
     private draw(c: Calendar): void {

@@ -58,9 +58,14 @@ export class Recordings {
                 { head: 'Size', cell: (r) => bytes(r.size_bytes) },
                 { head: '', cell: (r) => this.tools(r) },
             ],
-            load: (cursor) => this.c.api.get<Page<Recording>>(`/devices/${device_id}/recordings`, {
+            load: (cursor) => this.c.api.get<Page<Recording> & { truncated?: boolean }>(`/devices/${device_id}/recordings`, {
                 from: new Date(this.from.value).toISOString(), to: new Date(this.to.value).toISOString(),
                 channel: this.channel.value, cursor,
+            }).then((p) => {
+                if (p.truncated) {
+                    toast('More than 5,000 files: the oldest are missing. Ask for a shorter time.', 'error');
+                }
+                return p;
             }).then((p) => ({ items: p.next_cursor ? p.items : p.items.slice().sort(newest_first), next_cursor: p.next_cursor ?? null })),
         });
 

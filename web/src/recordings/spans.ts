@@ -3,7 +3,7 @@
 export interface Span { from: string; to: string; type: 'normal' | 'alarm' }
 export interface Lane { channel: number | null; normal_s: number; alarm_s: number; spans: Span[] }
 export interface Day { date: string; channels: Lane[] }
-export interface Calendar { utc_offset_minutes: number; days: Day[] }
+export interface Calendar { utc_offset_minutes: number; days: Day[]; truncated?: boolean }
 
 export const day_ms = 86400_000;
 
