@@ -17,6 +17,7 @@
 #include "ngx_mdvr_api/ngx_http_mdvr_api_path.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_storage.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_upload.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 
 
@@ -28,6 +29,7 @@ static void ngx_http_mdvr_api_tenant(ngx_http_mdvr_api_ctx_t *ctx);
 static void ngx_http_mdvr_api_permit(ngx_http_mdvr_api_ctx_t *ctx);
 
 static ngx_int_t ngx_http_mdvr_api_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_mdvr_api_init_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_mdvr_api_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_mdvr_api_postconfiguration(ngx_conf_t *cf);
 static void *ngx_http_mdvr_api_create_loc_conf(ngx_conf_t *cf);
@@ -186,7 +188,7 @@ ngx_module_t  ngx_http_mdvr_api_module = {
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
     ngx_http_mdvr_api_init_module,         /* init module */
-    NULL,                                  /* init process */
+    ngx_http_mdvr_api_init_process,        /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     NULL,                                  /* exit process */
@@ -558,6 +560,17 @@ ngx_http_mdvr_api_init_module(ngx_cycle_t *cycle)
     ngx_http_mdvr_api_limit_use();
 
     return ngx_http_mdvr_api_storage_init(cycle);
+}
+
+
+static ngx_int_t
+ngx_http_mdvr_api_init_process(ngx_cycle_t *cycle)
+{
+    if (ngx_process == NGX_PROCESS_HELPER || ngx_worker != 0) {
+        return NGX_OK;
+    }
+
+    return ngx_http_mdvr_api_upload_sweep(cycle);
 }
 
 

@@ -13,7 +13,8 @@
  * (worker/lifecycle.c).
  *
  * A file for a device goes to the state folder and from there to the device, with
- * the command that is made of it (C706, C520); nothing of it stays.
+ * the command that is made of it (C706, C520); nothing of it stays.  What a worker
+ * that was killed has left there is removed when one starts.
  */
 
 
@@ -22,7 +23,11 @@
 #include "ngx_mdvr_api/ngx_http_mdvr_api_firmware.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
 
+#include <dirent.h>
 #include <openssl/evp.h>
+
+
+#define NGX_HTTP_MDVR_API_LEFT  3600    /* s; an upload takes seconds */
 
 
 typedef struct {
@@ -587,6 +592,55 @@ ngx_http_mdvr_api_file_moved(ngx_http_mdvr_api_ctx_t *ctx, void *data)
     ngx_http_mdvr_api_command_run(ctx, ngx_http_mdvr_api_kind(&type),
         u->params, ngx_http_mdvr_api_conf(ctx)->command_timeout / 1000, 0,
         NULL, NULL, NULL);
+}
+
+
+/* "push/<id>.up" of the state folder that no request can have any more. */
+
+ngx_int_t
+ngx_http_mdvr_api_upload_sweep(ngx_cycle_t *cycle)
+{
+    DIR                   *dir;
+    char                   path[NGX_MAX_PATH];
+    size_t                 len;
+    struct stat            st;
+    struct dirent         *entry;
+    ngx_mdvr_core_conf_t  *core;
+
+    core = ngx_mdvr_core_conf(cycle);
+
+    if (core == NULL || core->state_dir.len == 0
+        || core->state_dir.len + sizeof("/push") > sizeof(path))
+    {
+        return NGX_OK;
+    }
+
+    *ngx_sprintf((u_char *) path, "%V/push", &core->state_dir) = '\0';
+
+    dir = opendir(path);
+    if (dir == NULL) {
+        return NGX_OK;
+    }
+
+    while ((entry = readdir(dir)) != NULL) {
+        len = ngx_strlen(entry->d_name);
+
+        if (len > 3 && ngx_strcmp(entry->d_name + len - 3, ".up") == 0
+            && fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW)
+               == 0
+            && S_ISREG(st.st_mode)
+            && ngx_time() - st.st_mtime > NGX_HTTP_MDVR_API_LEFT
+            && unlinkat(dirfd(dir), entry->d_name, 0) == 0)
+        {
+            ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,
+                          "an upload that was left is removed: \"%s/%s\"",
+                          path, entry->d_name);
+        }
+    }
+
+    (void) closedir(dir);
+
+    return NGX_OK;
 }
 
 

@@ -264,4 +264,13 @@ SKIP: {
     is $stats->{files_received}, 6, 'each has a good image';
 }
 
+# ------------------------------------------------ what a killed nginx has left
+
+my $left = "$n->{dir}/state/push";
+for my $file ("$left/old.up", "$left/new.up", "$left/old") { open my $fh, '>', $file or die "$file: $!"; close $fh }
+utime time - 7200, time - 7200, "$left/old.up", "$left/old";
+$n->reload;
+ok eventually(sub { !-e "$left/old.up" }), 'an upload that was left is removed when a worker starts';
+ok -e "$left/new.up" && -e "$left/old", '... not one that may be going on, nor a file of a command';
+
 $t->done;
