@@ -44,6 +44,8 @@ static ngx_int_t ngx_mdvr_download_command(ngx_mdvr_download_t *d,
     json_t *note);
 static void ngx_mdvr_download_answered(void *data,
     const ngx_mdvr_answer_t *answer, mdvr_rc_t rc);
+static void ngx_mdvr_download_put_back(mdvr_bus_ref_t ref, const char *status,
+    int64_t safe, const char *reason);
 static void ngx_mdvr_download_update(const ngx_str_t *id, const char *status,
     int64_t received, int64_t size, const ngx_str_t *path,
     const char *reason);
@@ -512,6 +514,21 @@ void
 ngx_mdvr_download_interrupted(mdvr_bus_ref_t ref, int64_t safe,
     const char *reason)
 {
+    ngx_mdvr_download_put_back(ref, "queued", safe, reason);
+}
+
+
+void
+ngx_mdvr_download_held(mdvr_bus_ref_t ref, int64_t safe, const char *reason)
+{
+    ngx_mdvr_download_put_back(ref, "held", safe, reason);
+}
+
+
+static void
+ngx_mdvr_download_put_back(mdvr_bus_ref_t ref, const char *status,
+    int64_t safe, const char *reason)
+{
     char              text[MDVR_BUS_NOTE_MAX];
     json_t           *note;
     ngx_str_t         id;
@@ -542,7 +559,7 @@ ngx_mdvr_download_interrupted(mdvr_bus_ref_t ref, int64_t safe,
             safe = ngx_mdvr_download_staged((char *) id.data);
         }
 
-        ngx_mdvr_download_update(&id, "queued", safe, -1, NULL, reason);
+        ngx_mdvr_download_update(&id, status, safe, -1, NULL, reason);
     }
 
     json_decref(note);

@@ -32,6 +32,13 @@ void ngx_mdvr_download_hurry(void);
 void ngx_mdvr_download_interrupted(mdvr_bus_ref_t ref, int64_t safe,
     const char *reason);
 
+/*
+ * The same because of trouble of our own, such as a full disk: it waits for a
+ * minute, and the attempt does not count.
+ */
+void ngx_mdvr_download_held(mdvr_bus_ref_t ref, int64_t safe,
+    const char *reason);
+
 /* How far it is, now and then; `size` 0: not known yet. */
 void ngx_mdvr_download_progress(const ngx_str_t *id, uint64_t safe,
     uint64_t size);

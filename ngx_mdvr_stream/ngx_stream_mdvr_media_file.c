@@ -68,6 +68,7 @@ typedef struct {
     unsigned                    resumed:1;
     unsigned                    begun:1;
     unsigned                    done:1;
+    unsigned                    unwritten:1;    /* by our own fault */
     ngx_mdvr_span_t             span;           /* until the file is complete,
                                                    or the connection ends */
     u_char                      trace[MDVR_TRACEPARENT_LEN];
@@ -438,6 +439,7 @@ ngx_stream_mdvr_file_block(ngx_stream_mdvr_media_t *m,
     if (n != (ssize_t) (block->data.len - skip)) {
         ngx_log_error(NGX_LOG_ERR, m->connection->log, ngx_errno,
                       "pwrite() \"%s\" failed", file->stage->part.data);
+        file->unwritten = 1;
         return ngx_stream_mdvr_media_refuse(m, "file_write");
     }
 
@@ -680,7 +682,10 @@ ngx_stream_mdvr_file_close(ngx_stream_mdvr_media_t *m)
 
     (void) ngx_close_file(stage->fd);
 
-    if (stage->download) {
+    if (stage->download && file->unwritten) {
+        ngx_mdvr_download_held(m->ref, file->safe, "it could not be written");
+
+    } else if (stage->download) {
         ngx_mdvr_download_interrupted(m->ref, file->safe,
                                       "the connection was closed early");
 
@@ -997,8 +1002,7 @@ ngx_stream_mdvr_file_staged(ngx_event_t *ev)
 
         if (stage->failed) {
             if (stage->download) {
-                ngx_mdvr_download_interrupted(m->ref, -1,
-                                              "it could not be written");
+                ngx_mdvr_download_held(m->ref, -1, "it could not be written");
             } else {
                 (void) ngx_mdvr_bus_end(m->ref, MDVR_BUS_END_FAILED,
                                         m->connection->log);

@@ -104,6 +104,30 @@ my $content = join '', map { pack 'N', $_ * 2654435761 % 2**32 } 0 .. 64 * 1024 
     ok slurp("$staged/$d.bin") eq substr($content, 4096, 8192), 'and begins with its first byte';
     $m->close;
 }
+# The server's own disk is full: nobody's attempt, and the device is asked again.
+SKIP: {
+    my ($uid, $gid) = (stat $staged)[4, 5];
+    skip 'needs a file system to fill', 4
+        if system("mount -t tmpfs -o size=64k,mode=0770,uid=$uid,gid=$gid tmpfs $staged 2>/dev/null");
+    my $d = download('/mnt/full.h264', size_bytes => length $content, attempts => 4);
+    my ($m) = fetch(length $content);
+    $m->send_raw(join '', map { MDVR::Media::binary(0x6102, pack('VV', $_ * 4096, 4096) . substr $content, $_ * 4096, 4096) } 0 .. 63);
+    ok $m->closed(5), 'a film that finds no room is cut off';
+    my $row = eventually(sub { my $r = $t->row('select *, next_at > now() + interval \'20 s\' as later
+        from mdvr.download where id = ?', $d); $r->{status} ne 'running' && $r });
+    is "$row->{status} $row->{later}", 'queued 1', 'and waits a minute, however often that happened';
+    system("mount -o remount,size=1m $staged") == 0 or die;
+    $t->sql('update mdvr.download set next_at = now() where id = ?', $d);
+    $m->close;
+    ($m, my $cmd) = fetch(undef, size => length $content);
+    my $at = $cmd->{body}[2] || 0;
+    cmp_ok $at, '>', 0, 'it goes on where the room ended';
+    for (; $at < length $content; $at += 4096) { $m->block($at, substr $content, $at, 4096) }
+    $m->block($at, '');
+    ok $m->expect(0x6105, 5) && slurp("$staged/$d.bin") eq $content, 'and is whole when there is room';
+    $m->close;
+    system("umount -l $staged");
+}
 {
     my $d = download('/mnt/none.h264');
     my $cmd = $dev->expect('C702', 10);

@@ -31,10 +31,14 @@ is $t->row('select * from mdvr.download where id = ?', $wanted)->{received_bytes
 for my $try (1 .. 4) {
     is $update->($wanted, 'queued', 2000, undef, undef, 'connection lost'), 'queued', "attempt $try without progress";
 }
+is $update->($wanted, 'held', 2000, undef, undef, 'no room'), 'queued', 'what the server cannot write waits, and is no attempt';
 is $update->($wanted, 'queued', 2000, undef, undef, 'connection lost'), 'failed', 'attempt 5 is the last';
 is $t->row('select * from mdvr.download where id = ?', $wanted)->{failed_reason}, 'connection lost', 'with the reason';
 is $update->($wanted, 'running', 3000, undef, undef, undef), 'failed', 'finished stays finished';
 is $next->(), $auto, 'then the automatic one';
+my $old = $queue->('alarm', '/old');
+$t->sql("update mdvr.download set created_at = now() - interval '8 days' where id = ?", $old);
+is $update->($old, 'held', 0, undef, undef, 'no room'), 'failed', 'for a week';
 
 # Media.
 my $media = $stream->value("select mdvr.media_create(?, null, ?, 1, 'mp4', 'alarm_file', '/auto', now(), 10, sha256('x'))", $dev, $auto);
