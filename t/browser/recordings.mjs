@@ -1,4 +1,4 @@
-/* The calendar of recordings and playback; the record button of a camera that is watched. */
+/* The calendar of recordings and playback; the record button and the sound of a camera that is watched. */
 
 import { note, ok, run, settings, sign_in, until } from './browser.mjs';
 
@@ -11,6 +11,8 @@ await run(async (b) => {
             posts.push({ path: new URL(r.url()).pathname, body: r.postDataJSON?.() });
         }
     });
+    const sockets = [];
+    page.on('websocket', (ws) => sockets.push(ws.url()));
     const sent = (end) => posts.filter((p) => p.path.endsWith(end));
 
     await sign_in(b, settings.email, settings.password);
@@ -29,6 +31,23 @@ await run(async (b) => {
     await page.keyboard.press('r');
     ok(await until(async () => /recorded until/.test(await t('toast').last().innerText().catch(() => ''))) && sent('/video/record').length === 1,
         'a second press starts nothing twice');
+
+    /* its sound comes when it is asked for */
+    const heard = () => t('video').evaluate((v) => (v.muted ? 0 : v.webkitAudioDecodedByteCount ?? 0));
+    ok(await t('tile-sound').isVisible(), 'the tile has a button for sound');
+    ok(!sockets.some((url) => /audio=1/.test(url)), 'none is fetched before');
+    await t('tile').focus();
+    await page.keyboard.press('m');
+    ok(await until(async () => await heard() > 0, 20), 'M lets one hear the camera') || note(`${await text('tile')} ${sockets}`);
+    ok(/audio=1/.test(sockets.at(-1)) && await t('tile-sound').getAttribute('aria-pressed') === 'true', 'by a socket with sound, and the button shows it')
+        || note(sockets.at(-1));
+    ok(await until(async () => await t('tile').getAttribute('data-state') === 'live' && await t('video').evaluate((v) => v.currentTime > 0 && !v.paused)),
+        'the picture goes on');
+    const n_sockets = sockets.length;
+    await page.keyboard.press('m');
+    ok(await t('video').evaluate((v) => v.muted), 'a second press mutes it');
+    await page.keyboard.press('m');
+    ok(await until(async () => await heard() > 0) && sockets.length === n_sockets, 'a third one needs no new socket') || note(sockets.join(' '));
     await page.keyboard.press('Delete');
 
     /* the week on the recorder */

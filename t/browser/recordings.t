@@ -1,5 +1,5 @@
 # Recordings in the console, in Chromium: the calendar of what the recorder holds, playback from a click in it, and
-# the record button of a camera.
+# the record button of a camera and its sound.
 
 use v5.30;
 use FindBin;

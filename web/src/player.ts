@@ -90,6 +90,7 @@ export class Player {
     private bytes_seen: Array<[number, number]> = [];
     private frames_seen: Array<[number, number]> = [];
     private offline = false;
+    private sounds = false;              /* sound is wanted */
 
     constructor(private readonly api: Api, readonly video: HTMLVideoElement, private readonly source: Source, stream: Stream) {
         this.stream = stream;
@@ -108,6 +109,15 @@ export class Player {
         this.ws_failures = 0;
         this.backoff.reset();
         void this.start();
+    }
+
+    /* Sound that a WebSocket brings is asked for once somebody wants to hear it: the picture comes anew, with it. */
+    sound(on: boolean): void {
+        this.sounds = on;
+        if (on && this.transport instanceof MseTransport && !this.transport.sound) {
+            this.transport.close();
+            this.open();
+        }
     }
 
     close(): void {
@@ -286,7 +296,8 @@ export class Player {
 
         this.last_data = now;
         this.transport = ws
-            ? new MseTransport(this.video, this.absolute(s.urls.ws, true), sink, this.shares && share_choice() ? wall_feed : own_feed)
+            ? new MseTransport(this.video, this.absolute(s.urls.ws, true), sink,
+                this.shares && share_choice() && !this.sounds ? wall_feed : own_feed, this.sounds)
             : choice === 'webrtc' && s.urls.whep
             ? new WhepTransport(this.video, this.absolute(s.urls.whep, false), sink)
             : new HlsTransport(this.video, this.absolute(s.urls.hls, false), sink);

@@ -5,7 +5,7 @@ export type Failure = 'unsupported' | 'network' | 'decode' | 'ended' | 'refused'
 export interface Sink {
     bytes(n: number): void;                         /* media arrived */
     failed(kind: Failure, reason: string): void;    /* at most once; the transport has closed itself */
-    audio(present: boolean): void;
+    audio(present: boolean): void;                  /* there is sound, or may be when it is asked for */
 }
 
 export interface Transport {

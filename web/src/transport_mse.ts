@@ -2,7 +2,7 @@
  * Live video as fMP4 over a WebSocket into Media Source Extensions.
  *
  * The feed delivers one init segment, then fragments of one frame each; a new init segment may come at any time (the
- * camera changed its picture size).
+ * camera changed its picture size).  Sound is a track of it when it is asked for from the beginning.
  * Fragment times come from the device's clock: they are shifted so that the first one plays at zero, and a clock
  * that jumps starts a new timeline instead of stopping the picture.
  */
@@ -45,7 +45,7 @@ export class MseTransport implements Transport {
     private started = false;
 
     constructor(private readonly video: HTMLVideoElement, private readonly url: string, private readonly sink: Sink,
-        open: (url: string, sink: FeedSink) => Feed = own_feed)
+        open: (url: string, sink: FeedSink) => Feed = own_feed, readonly sound = false)
     {
         this.object_url = URL.createObjectURL(this.source);
         video.src = this.object_url;
@@ -53,7 +53,7 @@ export class MseTransport implements Transport {
         video.addEventListener('error', this.on_error);
         this.source.addEventListener('sourceopen', this.on_source_open);
 
-        this.feed = open(url, this.bytes_sink);
+        this.feed = open(this.address(), this.bytes_sink);
         this.timer = window.setInterval(() => this.tick(), 100);
     }
 
@@ -67,7 +67,12 @@ export class MseTransport implements Transport {
         this.converted = true;
         this.converting = true;
         this.feed.close();
-        this.feed = own_feed(this.url + (this.url.includes('?') ? '&' : '?') + 'codec=h264', this.bytes_sink);
+        this.feed = own_feed(this.address(), this.bytes_sink);
+    }
+
+    private address(): string {
+        const args = [this.sound ? 'audio=1' : '', this.converted ? 'codec=h264' : ''].filter(Boolean).join('&');
+        return this.url + (args ? (this.url.includes('?') ? '&' : '?') + args : '');
     }
 
     static supported(): boolean {
@@ -148,7 +153,7 @@ export class MseTransport implements Transport {
                 return;
             }
             this.converting = false;
-            this.sink.audio(init.tracks.some((t) => !t.video));
+            this.sink.audio(!this.sound || init.tracks.some((t) => !t.video));
             this.latest = init;
             this.push({ init, data: bytes });
             return;

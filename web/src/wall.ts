@@ -63,11 +63,8 @@ export class Tile {
         this.stream_button = h('button', { type: 'button', class: 'chip', 'data-testid': 'tile-stream', onclick: () => {
             this.player.play(this.player.stream === 'sub' ? 'main' : 'sub');
         } });
-        this.mute = icon_button('mute', 'Sound', { 'data-testid': 'tile-sound', hidden: true, 'aria-pressed': 'false' }, () => {
-            this.video.muted = !this.video.muted;
-            set_attr(this.mute, 'aria-pressed', String(!this.video.muted));
-            set_text(this.badge, this.video.muted ? '' : 'sound');
-        });
+        this.mute = icon_button('mute', 'Sound', { 'data-testid': 'tile-sound', hidden: true, 'aria-pressed': 'false' },
+            () => this.hear(this.video.muted));
 
         this.record = icon_button('record', `Record ${record_length()} s (R)`, { 'data-testid': 'tile-record',
             hidden: !api.can('video:download') || !has('POST', '/devices/{}/video/record') }, () => act(this.record, () => this.begin_recording()));
@@ -120,9 +117,20 @@ export class Tile {
         this.player.on_change = () => this.draw();
         this.player.on_audio = (present) => {
             this.mute.hidden = !present;
+            if (!present && !this.video.muted) {
+                this.hear(false);
+                set_text(this.badge, 'no sound');
+            }
         };
         this.player.play(stream);
         this.draw();
+    }
+
+    private hear(on: boolean): void {
+        this.video.muted = !on;
+        set_attr(this.mute, 'aria-pressed', String(on));
+        set_text(this.badge, on ? 'sound' : '');
+        this.player.sound(on);
     }
 
     /* Stores what is seen: some seconds of before, and as long as the user menu says. */
