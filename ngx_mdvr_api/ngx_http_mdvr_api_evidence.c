@@ -10,10 +10,9 @@
 #include "ngx_mdvr_api/ngx_http_mdvr_api_evidence.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_files.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
-#include "ngx_mdvr_core/ngx_mdvr_redis.h"
+#include "ngx_mdvr_core/ngx_mdvr_jobs.h"
 #include "mdvr/basics/json.h"
 #include "mdvr/domain/job.h"
-#include "mdvr/domain/keys.h"
 
 
 #define NGX_HTTP_MDVR_API_EVIDENCE_POLL  100      /* ms, grows to a second */
@@ -148,16 +147,13 @@ static ngx_int_t
 ngx_http_mdvr_api_evidence_order(ngx_http_mdvr_api_evidence_t *e)
 {
     u_char                   *text;
-    size_t                    lens[5];
     mdvr_buf_t                b;
     mdvr_job_t                job;
-    const char               *argv[5], *name;
+    mdvr_str_t                queue;
     ngx_http_mdvr_api_ctx_t  *ctx;
 
-    u_char                    key[MDVR_KEY_MAX];
-
     ctx = e->ctx;
-    name = mdvr_job_info(MDVR_JOB_EVIDENCE)->name;
+    queue = mdvr_cstr(mdvr_job_info(MDVR_JOB_EVIDENCE)->name);
 
     text = ngx_pnalloc(ctx->request->pool, MDVR_JOB_MAX);
     if (text == NULL) {
@@ -173,37 +169,16 @@ ngx_http_mdvr_api_evidence_order(ngx_http_mdvr_api_evidence_t *e)
     b = mdvr_buf(text, MDVR_JOB_MAX);
     mdvr_job_write(&b, MDVR_JOB_EVIDENCE, &job, ngx_mdvr_now_ms());
 
-    argv[0] = "XADD";
-    argv[2] = "*";
-    argv[3] = "job";
-    argv[4] = (char *) b.p;
-    lens[0] = 4;
-    lens[2] = 1;
-    lens[3] = 3;
-    lens[4] = b.len;
-
-    if (b.full) {
-        return NGX_ERROR;
-    }
-
-    b = mdvr_buf(key, sizeof(key));
-    mdvr_key_job(&b, mdvr_cstr(name), "");
-    argv[1] = (char *) key;
-    lens[1] = b.len;
-
     if (b.full
-        || ngx_mdvr_redis_command(ctx->request->pool, 3000, 5, argv, lens,
-                                  ngx_http_mdvr_api_evidence_ordered, e)
+        || ngx_mdvr_jobs_add(ctx->request->pool, 3000, queue,
+                             mdvr_buf_view(&b),
+                             ngx_http_mdvr_api_evidence_ordered, e)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    argv[0] = "SADD";
-    argv[1] = MDVR_KEY_JOB_QUEUES;
-    argv[2] = name;
-
-    (void) ngx_mdvr_redis_command(NULL, 3000, 3, argv, NULL, NULL, NULL);
+    ngx_mdvr_jobs_enter(3000, queue);
 
     return NGX_OK;
 }

@@ -7,10 +7,9 @@
 
 
 #include "ngx_mdvr_api/ngx_http_mdvr_api_firmware.h"
-#include "ngx_mdvr_core/ngx_mdvr_redis.h"
+#include "ngx_mdvr_core/ngx_mdvr_jobs.h"
 #include "ngx_mdvr_core/ngx_mdvr_time.h"
 #include "mdvr/domain/job.h"
-#include "mdvr/domain/keys.h"
 
 #include <utime.h>
 
@@ -123,12 +122,9 @@ static ngx_int_t
 ngx_http_mdvr_api_firmware_order(ngx_http_mdvr_api_firmware_t *f,
     const ngx_str_t *id, const ngx_str_t *key)
 {
-    u_char                    queue[128], name[MDVR_KEY_MAX];
-    u_char                    text[1024];
-    size_t                    lens[5];
+    u_char                    queue[128], text[1024];
     mdvr_job_t                job;
-    mdvr_buf_t                q, k, b;
-    const char               *argv[5];
+    mdvr_buf_t                q, b;
     ngx_http_mdvr_api_ctx_t  *ctx = f->ctx;
     ngx_mdvr_core_conf_t     *core;
 
@@ -146,27 +142,14 @@ ngx_http_mdvr_api_firmware_order(ngx_http_mdvr_api_firmware_t *f,
     q = mdvr_buf(queue, sizeof(queue));
     mdvr_job_queue(&q, MDVR_JOB_FIRMWARE, mdvr_str(core->node.data,
                                                    core->node.len));
-    k = mdvr_buf(name, sizeof(name));
-    mdvr_key_job(&k, mdvr_buf_view(&q), "");
 
-    if (b.full || q.full || k.full) {
+    if (b.full || q.full) {
         return NGX_ERROR;
     }
 
-    argv[0] = "XADD";
-    argv[1] = (char *) name;
-    argv[2] = "*";
-    argv[3] = "job";
-    argv[4] = (char *) text;
-
-    lens[0] = 4;
-    lens[1] = k.len;
-    lens[2] = 1;
-    lens[3] = 3;
-    lens[4] = b.len;
-
-    return ngx_mdvr_redis_command(ctx->request->pool, 3000, 5, argv, lens,
-                                  ngx_http_mdvr_api_firmware_ordered, f);
+    return ngx_mdvr_jobs_add(ctx->request->pool, 3000, mdvr_buf_view(&q),
+                             mdvr_buf_view(&b),
+                             ngx_http_mdvr_api_firmware_ordered, f);
 }
 
 

@@ -13,7 +13,6 @@
  */
 
 #include "ngx_mdvr_core/ngx_mdvr_jobs.h"
-#include "ngx_mdvr_core/ngx_mdvr_redis.h"
 #include "ngx_mdvr_core/ngx_mdvr_time.h"
 
 #include "mdvr/domain/job.h"

@@ -16,10 +16,9 @@
 #include <ngx_event.h>
 
 #include "ngx_mdvr_core/ngx_mdvr_record.h"
-#include "ngx_mdvr_core/ngx_mdvr_redis.h"
+#include "ngx_mdvr_core/ngx_mdvr_jobs.h"
 #include "ngx_mdvr_core/ngx_mdvr_time.h"
 #include "mdvr/domain/job.h"
-#include "mdvr/domain/keys.h"
 #include "mdvr/media/fmp4.h"
 
 
@@ -104,11 +103,8 @@ ngx_mdvr_record_document(ngx_mdvr_recording_t *r, u_char *text, size_t *len)
 static void
 ngx_mdvr_record_announce(const u_char *text, size_t len)
 {
-    char                   key[MDVR_KEY_MAX], queue[128];
-    size_t                 lens[5];
-    mdvr_buf_t             b, q;
-    ngx_uint_t             i;
-    const char            *argv[5];
+    u_char                 queue[128];
+    mdvr_buf_t             q;
     ngx_mdvr_core_conf_t  *conf;
 
     conf = ngx_mdvr_core_conf((ngx_cycle_t *) ngx_cycle);
@@ -116,31 +112,12 @@ ngx_mdvr_record_announce(const u_char *text, size_t len)
     q = mdvr_buf(queue, sizeof(queue));
     mdvr_job_queue(&q, MDVR_JOB_INGEST, mdvr_str(conf->node.data,
                                                  conf->node.len));
-    b = mdvr_buf(key, sizeof(key));
-    mdvr_key_job(&b, mdvr_str(queue, q.len), "");
-
-    argv[0] = "XADD";
-    argv[1] = key;
-    argv[2] = "*";
-    argv[3] = "job";
-    argv[4] = (const char *) text;
-
-    for (i = 0; i < 5; i++) {
-        lens[i] = i == 1 ? b.len : i == 4 ? len : ngx_strlen(argv[i]);
-    }
 
     /* lost when Redis is away: the worker looks at .job files, too */
 
-    (void) ngx_mdvr_redis_command(NULL, 5000, 5, argv, lens, NULL, NULL);
-
-    argv[0] = "SADD";
-    argv[1] = MDVR_KEY_JOB_QUEUES;
-    argv[2] = queue;
-    lens[0] = 4;
-    lens[1] = ngx_strlen(argv[1]);
-    lens[2] = q.len;
-
-    (void) ngx_mdvr_redis_command(NULL, 5000, 3, argv, lens, NULL, NULL);
+    (void) ngx_mdvr_jobs_add(NULL, 5000, mdvr_buf_view(&q),
+                             mdvr_str(text, len), NULL, NULL);
+    ngx_mdvr_jobs_enter(5000, mdvr_buf_view(&q));
 }
 
 

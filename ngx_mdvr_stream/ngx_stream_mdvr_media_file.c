@@ -17,11 +17,10 @@
 
 #include "ngx_mdvr_stream/ngx_stream_mdvr_media.h"
 #include "ngx_mdvr_core/ngx_mdvr_download.h"
-#include "ngx_mdvr_core/ngx_mdvr_redis.h"
+#include "ngx_mdvr_core/ngx_mdvr_jobs.h"
 #include "ngx_mdvr_core/ngx_mdvr_time.h"
 #include "ngx_mdvr_core/ngx_mdvr_trace.h"
 #include "mdvr/domain/job.h"
-#include "mdvr/domain/keys.h"
 
 #include <ngx_thread_pool.h>
 
@@ -939,37 +938,16 @@ done:
 static void
 ngx_stream_mdvr_file_announce(ngx_stream_mdvr_stage_t *stage)
 {
-    char         key[MDVR_KEY_MAX];
-    size_t       lens[5];
-    mdvr_buf_t   b;
-    const char  *argv[5];
+    mdvr_str_t  queue;
 
-    b = mdvr_buf(key, sizeof(key));
-    mdvr_key_job(&b, mdvr_str(stage->queue.data, stage->queue.len), "");
-
-    argv[0] = "XADD";
-    lens[0] = 4;
-    argv[1] = key;
-    lens[1] = b.len;
-    argv[2] = "*";
-    lens[2] = 1;
-    argv[3] = "job";
-    lens[3] = 3;
-    argv[4] = (char *) stage->document.data;
-    lens[4] = stage->document.len;
+    queue = mdvr_str(stage->queue.data, stage->queue.len);
 
     /* lost when Redis is away: the worker looks at .job files, too */
 
-    (void) ngx_mdvr_redis_command(NULL, 5000, 5, argv, lens, NULL, NULL);
-
-    argv[0] = "SADD";
-    lens[0] = 4;
-    argv[1] = MDVR_KEY_JOB_QUEUES;
-    lens[1] = sizeof(MDVR_KEY_JOB_QUEUES) - 1;
-    argv[2] = (char *) stage->queue.data;
-    lens[2] = stage->queue.len;
-
-    (void) ngx_mdvr_redis_command(NULL, 5000, 3, argv, lens, NULL, NULL);
+    (void) ngx_mdvr_jobs_add(NULL, 5000, queue,
+                             mdvr_str(stage->document.data,
+                                      stage->document.len), NULL, NULL);
+    ngx_mdvr_jobs_enter(5000, queue);
 }
 
 
