@@ -15,6 +15,7 @@
 
 
 #include "ngx_mdvr_api/ngx_http_mdvr_api_talk.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_begin.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
 #include "ngx_mdvr_core/ngx_mdvr_command.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
@@ -222,7 +223,7 @@ ngx_http_mdvr_api_talk_claim(ngx_http_mdvr_api_talk_t *v, ngx_uint_t force)
     v->expires = ngx_time() + ngx_http_mdvr_api_conf(ctx)->stream_ttl;
 
     bind[0] = ngx_mdvr_core_conf((ngx_cycle_t *) ngx_cycle)->node;
-    bind[1].data = ngx_pnalloc(ctx->request->pool, NGX_MDVR_RFC3339_LEN + 1);
+    bind[1] = ngx_http_mdvr_api_time_text(ctx->request->pool, v->expires);
 
     if (bind[1].data == NULL) {
         ngx_http_mdvr_api_problem(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
@@ -230,9 +231,6 @@ ngx_http_mdvr_api_talk_claim(ngx_http_mdvr_api_talk_t *v, ngx_uint_t force)
         return;
     }
 
-    bind[1].len = (size_t) (ngx_mdvr_rfc3339(bind[1].data,
-                                             (int64_t) v->expires * 1000)
-                            - bind[1].data);
     bind[2].data = (u_char *) (force ? "true" : "false");
     bind[2].len = ngx_strlen(bind[2].data);
 
@@ -435,10 +433,9 @@ static void
 ngx_http_mdvr_api_talk_answer(void *data, const ngx_mdvr_answer_t *answer,
     mdvr_rc_t rc)
 {
-    u_char                    *p;
-    const char                *detail;
-    ngx_connection_t          *c;
-    ngx_http_mdvr_api_talk_t  *v = data;
+    ngx_connection_t           *c;
+    ngx_http_mdvr_api_talk_t   *v = data;
+    ngx_http_mdvr_api_begin_t   why;
 
     if (v->decided || (answer && answer->status == NGX_MDVR_ANSWER_SENT)) {
         return;
@@ -446,51 +443,16 @@ ngx_http_mdvr_api_talk_answer(void *data, const ngx_mdvr_answer_t *answer,
 
     c = v->ctx->request->connection;
 
-    if (answer == NULL) {
-        ngx_http_mdvr_api_talk_fail(v, MDVR_BUS_END_FAILED,
-                                    NGX_HTTP_SERVICE_UNAVAILABLE,
-                                    "unavailable",
-                                    "the way to the device is away");
-        ngx_http_run_posted_requests(c);
-        return;
-    }
-
-    switch (answer->status) {
-
-    case NGX_MDVR_ANSWER_ACKNOWLEDGED:
+    if (ngx_http_mdvr_api_begin_answer(v->ctx->request->pool, answer, &why)
+        == NGX_OK)
+    {
         v->decided = 1;
         ngx_http_mdvr_api_talk_cleanup(v);
         ngx_http_mdvr_api_talk_audit(v);
-        break;
 
-    case NGX_MDVR_ANSWER_OFFLINE:
-        ngx_http_mdvr_api_talk_fail(v, MDVR_BUS_END_OFFLINE,
-                                    NGX_HTTP_CONFLICT, "device_offline",
-                                    "the device is not connected");
-        break;
-
-    case NGX_MDVR_ANSWER_TIMEOUT:
-        ngx_http_mdvr_api_talk_fail(v, MDVR_BUS_END_NO_MEDIA,
-                                    NGX_HTTP_GATEWAY_TIME_OUT,
-                                    "device_timeout",
-                                    "the device did not answer in time");
-        break;
-
-    default:
-        detail = "the device refused";
-
-        p = ngx_pnalloc(v->ctx->request->pool, 512);
-        if (p) {
-            *ngx_snprintf(p, 511, "the device refused%s%V%s%V",
-                          answer->error.len ? ": " : "", &answer->error,
-                          answer->reason.len ? ": " : "", &answer->reason)
-                = '\0';
-            detail = (char *) p;
-        }
-
-        ngx_http_mdvr_api_talk_fail(v, MDVR_BUS_END_REFUSED,
-                                    NGX_HTTP_CONFLICT, "device_refused",
-                                    detail);
+    } else {
+        ngx_http_mdvr_api_talk_fail(v, why.end, why.status, why.code,
+                                    why.detail);
     }
 
     ngx_http_run_posted_requests(c);
@@ -543,18 +505,13 @@ ngx_http_mdvr_api_talk_audit(ngx_http_mdvr_api_talk_t *v)
     bind[1].len = ngx_strlen(bind[1].data);
     bind[2].data = (u_char *) (v->force ? "true" : "false");
     bind[2].len = ngx_strlen(bind[2].data);
-    bind[3].data = ngx_pnalloc(v->ctx->request->pool,
-                               NGX_MDVR_RFC3339_LEN + 1);
+    bind[3] = ngx_http_mdvr_api_time_text(v->ctx->request->pool, v->expires);
 
     if (bind[3].data == NULL) {
         ngx_http_mdvr_api_problem(v->ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
                                   "internal", NULL, 0);
         return;
     }
-
-    bind[3].len = (size_t) (ngx_mdvr_rfc3339(bind[3].data,
-                                             (int64_t) v->expires * 1000)
-                            - bind[3].data);
 
     ngx_http_mdvr_api_query(v->ctx,
         "select mdvr.rfc3339($10::timestamptz),"

@@ -17,6 +17,7 @@
 
 
 #include "ngx_mdvr_api/ngx_http_mdvr_api_video.h"
+#include "ngx_mdvr_api/ngx_http_mdvr_api_begin.h"
 #include "ngx_mdvr_api/ngx_http_mdvr_api_sql.h"
 #include "ngx_mdvr_core/ngx_mdvr_bus.h"
 #include "ngx_mdvr_core/ngx_mdvr_command.h"
@@ -77,21 +78,6 @@ ngx_http_mdvr_api_stream_of(ngx_http_mdvr_api_ctx_t *ctx)
     stream = ngx_http_mdvr_api_str(ctx, "stream");
 
     return stream.len == 4 ? 0 : 1;         /* "main"; sub is the default */
-}
-
-
-/* a time as text for a statement */
-
-static ngx_str_t
-ngx_http_mdvr_api_time_text(ngx_pool_t *pool, time_t t)
-{
-    ngx_str_t  s;
-
-    s.data = ngx_pnalloc(pool, NGX_MDVR_RFC3339_LEN + 1);
-    s.len = s.data ? (size_t) (ngx_mdvr_rfc3339(s.data, (int64_t) t * 1000)
-                               - s.data) : 0;
-
-    return s;
 }
 
 
@@ -472,64 +458,26 @@ static void
 ngx_http_mdvr_api_video_answer(void *data, const ngx_mdvr_answer_t *answer,
     mdvr_rc_t rc)
 {
-    u_char                     *p;
-    const char                 *detail;
     ngx_connection_t           *c;
     ngx_http_mdvr_api_video_t  *v = data;
+    ngx_http_mdvr_api_begin_t   why;
 
-    if (v->decided
-        || (answer && answer->status == NGX_MDVR_ANSWER_SENT))
-    {
+    if (v->decided || (answer && answer->status == NGX_MDVR_ANSWER_SENT)) {
         return;
     }
 
     c = v->ctx->request->connection;
 
-    if (answer == NULL) {
-        ngx_http_mdvr_api_video_fail(v, MDVR_BUS_END_FAILED,
-                                     NGX_HTTP_SERVICE_UNAVAILABLE,
-                                     "unavailable",
-                                     "the way to the device is away");
-        ngx_http_run_posted_requests(c);
-        return;
-    }
-
-    switch (answer->status) {
-
-    case NGX_MDVR_ANSWER_ACKNOWLEDGED:
+    if (ngx_http_mdvr_api_begin_answer(v->ctx->request->pool, answer, &why)
+        == NGX_OK)
+    {
         v->decided = 1;
         ngx_http_mdvr_api_video_cleanup(v);
         ngx_http_mdvr_api_video_session(v);
-        break;
 
-    case NGX_MDVR_ANSWER_OFFLINE:
-        ngx_http_mdvr_api_video_fail(v, MDVR_BUS_END_OFFLINE,
-                                     NGX_HTTP_CONFLICT, "device_offline",
-                                     "the device is not connected");
-        break;
-
-    case NGX_MDVR_ANSWER_TIMEOUT:
-        ngx_http_mdvr_api_video_fail(v, MDVR_BUS_END_NO_MEDIA,
-                                     NGX_HTTP_GATEWAY_TIME_OUT,
-                                     "device_timeout",
-                                     "the device did not answer in time");
-        break;
-
-    default:
-        detail = "the device refused";
-
-        p = ngx_pnalloc(v->ctx->request->pool, 512);
-        if (p) {
-            *ngx_snprintf(p, 511, "the device refused%s%V%s%V",
-                          answer->error.len ? ": " : "", &answer->error,
-                          answer->reason.len ? ": " : "", &answer->reason)
-                = '\0';
-            detail = (char *) p;
-        }
-
-        ngx_http_mdvr_api_video_fail(v, MDVR_BUS_END_REFUSED,
-                                     NGX_HTTP_CONFLICT, "device_refused",
-                                     detail);
+    } else {
+        ngx_http_mdvr_api_video_fail(v, why.end, why.status, why.code,
+                                     why.detail);
     }
 
     ngx_http_run_posted_requests(c);
