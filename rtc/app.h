@@ -67,7 +67,13 @@ typedef struct {
 extern rtc_app_t  rtc_app;
 
 
-/* One line of the log, JSON; `level` is "INFO", "WARN" or "ERROR". */
+/* Reads which lines the log has; false: the setting is invalid. */
+bool rtc_log_init(void);
+
+/* Does what signals asked for since the last time. */
+void rtc_log_signals(void);
+
+/* One line of the log, JSON; `level` is "DEBUG", "INFO", "WARN" or "ERROR". */
 void rtc_say(const char *level, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -44,6 +44,7 @@ static void
 control_refuse(conn_t *c, int status, const char *code, const char *detail)
 {
     rtc_app.refused++;
+    rtc_say("DEBUG", "offer refused: %s, %s", code, detail);
     rtc_control_json(c, json_pack("{s:i,s:s,s:s}", "status", status, "code",
                                   code, "detail", detail));
     c->dead = true;
@@ -135,6 +136,7 @@ control_offer(conn_t *c, json_t *doc, int64_t now)
 
     rtc_app.peers[rtc_app.n_peers++] = c->peer;
     strcpy(c->id, id);
+    rtc_say("DEBUG", "viewer %s of stream %u begins", id, ref.index);
     rtc_control_json(c, json_pack("{s:i,s:s%}", "status", 201, "sdp", answer,
                                   buf.len));
 }

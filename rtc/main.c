@@ -7,7 +7,7 @@
  *
  * Settings come from the environment (docs/operations.md): MDVR_STATE_DIR
  * (rtc.sock lives there), MDVR_BUS, MDVR_BUS_DIR, MDVR_LISTEN,
- * MDVR_PUBLIC_HOST, MDVR_RTC_PORT.
+ * MDVR_PUBLIC_HOST, MDVR_RTC_PORT, and those of the log (log.c).
  */
 
 #include <signal.h>
@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "rtc/app.h"
@@ -35,37 +34,6 @@ on_signal(int sig)
 {
     (void) sig;
     stopping = 1;
-}
-
-
-void
-rtc_say(const char *level, const char *fmt, ...)
-{
-    char             msg[512], at[32], when[40];
-    va_list          args;
-    struct tm        tm;
-    struct timespec  now;
-
-    va_start(args, fmt);
-    vsnprintf(msg, sizeof(msg), fmt, args);
-    va_end(args);
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &tm);
-    strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(when, sizeof(when), "%s.%03dZ", at,
-             (int) (now.tv_nsec / 1000000));
-
-    json_t *line = json_pack("{s:s,s:s,s:s,s:s}", "time", when, "level", level,
-                             "component", "rtc", "msg", msg);
-    char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
-
-    if (text) {
-        fprintf(stderr, "%s\n", text);
-    }
-
-    free(text);
-    json_decref(line);
 }
 
 
@@ -139,6 +107,8 @@ tick(int64_t now)
         rtc_peer_tick(c->peer, now);
 
         if (rtc_peer_state(c->peer) == RTC_PEER_OVER) {
+            rtc_say("DEBUG", "viewer %s ends: %s", c->id,
+                    rtc_peer_reason(c->peer));
             rtc_control_json(c, json_pack("{s:s}", "end",
                                           rtc_peer_reason(c->peer)));
             c->dead = true;
@@ -163,6 +133,7 @@ loop(void)
         n = epoll_wait(rtc_app.epoll, events, 64, wait);
         now = mdvr_bus_clock_ms();
         news = waiting;
+        rtc_log_signals();
 
         for (int i = 0; i < n; i++) {
             handle(events[i].data.ptr, events[i].events, &news, now);
@@ -194,6 +165,10 @@ main(void)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGTERM, on_signal);
     signal(SIGINT, on_signal);
+
+    if (!rtc_log_init()) {
+        return 2;
+    }
 
     state = setting("MDVR_STATE_DIR", NULL);
 

@@ -45,9 +45,15 @@ daemons_env() {
     export MDVR_STORAGE_KEY_FILE=$SECRETS/storage TZ=UTC LC_ALL=C.UTF-8
 }
 
-# The level of the worker's processes: read when they start and with SIGHUP.
+# The level of the worker's processes and of mdvr-rtc: read when they start and with SIGHUP.
 daemons_level() {
-    local name pid level=${MDVR_LOG_LEVEL_WORKER:-$MDVR_LOG_LEVEL}
+    local name level
+    level=${MDVR_LOG_LEVEL_RTC:-$MDVR_LOG_LEVEL}
+    if [ "$(cat "$RUN/rtc.level" 2>/dev/null)" != "$level" ]; then
+        echo "$level" >"$RUN/rtc.level"
+        ! daemon_up rtc || kill -HUP "$(cat "$RUN/rtc.keeper")"
+    fi
+    level=${MDVR_LOG_LEVEL_WORKER:-$MDVR_LOG_LEVEL}
     [ "$(cat "$RUN/worker.level" 2>/dev/null)" != "$level" ] || return 0
     echo "$level" >"$RUN/worker.level"
     for name in worker sound h264 watch traces; do
@@ -67,7 +73,7 @@ daemons_start() {
             [ -z "${MDVR_OTLP_ENDPOINT:-}" ] || daemon_start traces "$BIN/mdvr-worker" traces
         fi
         if [ -x "$BIN/mdvr-rtc" ]; then
-            daemon_start rtc "$BIN/mdvr-rtc"
+            MDVR_LOG_LEVEL_FILE=$RUN/rtc.level daemon_start rtc "$BIN/mdvr-rtc"
         fi
     )
 }

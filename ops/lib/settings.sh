@@ -49,6 +49,7 @@ SETTINGS=(
     MDVR_LOG_LEVEL_WS=-
     MDVR_LOG_LEVEL_CORE=-
     MDVR_LOG_LEVEL_WORKER=-
+    MDVR_LOG_LEVEL_RTC=-
     MDVR_TILE_URL=-
     MDVR_MODULE=-
     MDVR_NGINX=/usr/sbin/nginx
@@ -90,7 +91,7 @@ settings_load() {
     [[ $MDVR_LISTEN =~ ^[0-9.]+$ ]] || fail "MDVR_LISTEN must be an IPv4 address, not \"$MDVR_LISTEN\""
     [[ $MDVR_PUBLIC_HOST =~ ^[A-Za-z0-9.:-]+$ ]] || fail "MDVR_PUBLIC_HOST must be an address or name"
     [[ $MDVR_WORKERS =~ ^(auto|[0-9]+)$ ]] || fail "MDVR_WORKERS must be a number or auto"
-    for name in MDVR_LOG_LEVEL MDVR_LOG_LEVEL_{SIGNALING,MEDIA,API,WS,CORE,WORKER}; do
+    for name in MDVR_LOG_LEVEL MDVR_LOG_LEVEL_{SIGNALING,MEDIA,API,WS,CORE,WORKER,RTC}; do
         case ${!name:-info} in debug|info|notice|warn|error) ;;
         *) fail "$name must be debug, info, notice, warn or error" ;;
         esac
