@@ -105,10 +105,14 @@ sub look {
 my $seen = "$t->{dir}/seen.json";
 my $audience = fork // die "fork: $!";
 if (!$audience) {
-    my $over;
+    my ($over, $pong) = (0, time);
     $SIG{TERM} = sub { $over = 1 };
     see($_) for @viewer;
     until ($over) {
+        if (time - $pong > 10) {        # who answers no ping is gone, RFC 6455 5.5.3: a pong may come unasked
+            syswrite $_->{sock}, "\x8a\x80\0\0\0\0" for grep { $_->{sock} } @viewer;
+            $pong = time;
+        }
         my %of = map { fileno($_->{sock}) => $_ } grep { $_->{sock} } @viewer;
         for my $sock (IO::Select->new(map { $_->{sock} } values %of)->can_read(0.05)) {
             my $v = $of{ fileno $sock };
@@ -192,8 +196,9 @@ my $frames = 0;
 $frames += $_->{frames} for @viewer;
 cmp_ok $frames, '>', $films * 25 * 5, "$frames pictures were seen";
 my @acked = map { @{ $_->{acked} } } @witness;
-my %found = map { $_->[0] => 1 } $s->sql("select distinct uid from mdvr.alarm_message");
-is scalar(grep { !$found{$_} } @acked), 0, scalar(@acked) . ' acknowledged alarms, none is missing';
+my $missing;                            # acknowledged is committed, or in the journal
+eventually(sub { my %found = map { $_->[0] => 1 } $s->sql("select distinct uid from mdvr.alarm_message"); !($missing = grep { !$found{$_} } @acked) }, 60);
+is $missing, 0, scalar(@acked) . ' acknowledged alarms, none is missing';
 my @reasons = map { "$_->[0]: $_->[1]" } $s->sql("select coalesce(reason, ''), count(*) from mdvr.connection c join mdvr.device d on d.id = c.device_id
     where disconnected_at is not null and d.serial like 'REL%' group by 1 order by 1");
 is scalar(grep { !/^(?:server reload|replaced):/ } @reasons), 0, 'the history gives the reason: ' . join(', ', @reasons);
