@@ -39,6 +39,7 @@ typedef struct {
     ngx_uint_t                  channel;
     ngx_uint_t                  stream;
     ngx_uint_t                  live;       /* pictures come already */
+    ngx_uint_t                  audio;      /* V101's type, 0 not known */
     time_t                      expires;
 
     u_char                      key[MDVR_KEY_MAX];      /* mdvr:live:... */
@@ -134,8 +135,12 @@ ngx_http_mdvr_api_video_start(ngx_http_mdvr_api_ctx_t *ctx)
         "   union all select 'playback of a recording'"
         "   from mdvr.video_session v where v.device_id = d.id"
         "   and v.kind = 'playback' and v.ended_at is null"
-        "   and v.expires_at > now()) x)"
-        " from mdvr.device d where d.id = $1::uuid and d.deleted_at is null",
+        "   and v.expires_at > now()) x),"
+        " case when s.registration->>'audio_type' ~ '^[0-9]{1,2}$'"
+        "  then (s.registration->>'audio_type')::int else 0 end"
+        " from mdvr.device d left join mdvr.device_state s"
+        " on s.device_id = d.id"
+        " where d.id = $1::uuid and d.deleted_at is null",
         "id", NULL, ngx_http_mdvr_api_video_device);
 }
 
@@ -144,7 +149,7 @@ static void
 ngx_http_mdvr_api_video_device(ngx_http_mdvr_api_ctx_t *ctx,
     const ngx_mdvr_pg_rows_t *rows)
 {
-    int64_t                     channels, upgrading;
+    int64_t                     channels, upgrading, audio;
     ngx_str_t                   s;
     mdvr_bus_t                 *bus;
     mdvr_bus_info_t             info;
@@ -182,6 +187,7 @@ ngx_http_mdvr_api_video_device(ngx_http_mdvr_api_ctx_t *ctx,
         return;
     }
 
+    v->audio = ngx_mdvr_pg_int(rows, 0, 6, &audio) == NGX_OK ? audio : 0;
     v->node = ngx_mdvr_core_conf((ngx_cycle_t *) ngx_cycle)->node;
 
     bus = ngx_mdvr_bus();
@@ -336,6 +342,7 @@ ngx_http_mdvr_api_video_claimed(void *data, const redisReply *reply,
 static void
 ngx_http_mdvr_api_video_command(ngx_http_mdvr_api_video_t *v)
 {
+    char                            note[NGX_MDVR_BUS_LIVE_NOTE];
     bool                            created;
     u_char                         *p;
     mdvr_rc_t                       rc;
@@ -370,6 +377,7 @@ ngx_http_mdvr_api_video_command(ngx_http_mdvr_api_video_t *v)
     start.channel = v->channel;
     start.stream = v->stream;
     start.deadline_ms = mdvr_bus_clock_ms() + NGX_HTTP_MDVR_API_MEDIA_DEADLINE;
+    start.note = ngx_mdvr_bus_live_note(note, v->audio);
 
     rc = mdvr_bus_start(bus, &start, mdvr_bus_clock_ms(), &v->ref, &created);
 

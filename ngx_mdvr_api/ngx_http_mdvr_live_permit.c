@@ -59,11 +59,15 @@ ngx_http_mdvr_live_id(mdvr_bus_ref_t ref, u_char *text)
 }
 
 
-/* A session for the token's stream, and C508 to its device. */
+/*
+ * A session for the token's stream, and C508 to its device.  `audio`: the type
+ * that the device announced, 0 not known.
+ */
 
 static mdvr_rc_t
-ngx_http_mdvr_permit_start(ngx_http_mdvr_live_ctx_t *ctx)
+ngx_http_mdvr_permit_start(ngx_http_mdvr_live_ctx_t *ctx, ngx_uint_t audio)
 {
+    char               note[NGX_MDVR_BUS_LIVE_NOTE];
     bool               created;
     mdvr_rc_t          rc;
     ngx_int_t          known;
@@ -91,6 +95,7 @@ ngx_http_mdvr_permit_start(ngx_http_mdvr_live_ctx_t *ctx)
     start.channel = ctx->token.channel;
     start.stream = ctx->token.stream;
     start.deadline_ms = mdvr_bus_clock_ms() + NGX_HTTP_MDVR_PERMIT_MEDIA;
+    start.note = ngx_mdvr_bus_live_note(note, audio);
 
     rc = mdvr_bus_start(bus, &start, mdvr_bus_clock_ms(), &ctx->ref, &created);
 
@@ -118,7 +123,7 @@ static void
 ngx_http_mdvr_permit_asked(void *data, const ngx_mdvr_pg_rows_t *rows,
     mdvr_rc_t rc)
 {
-    int64_t                    upgrading;
+    int64_t                    upgrading, audio;
     ngx_int_t                  n;
     ngx_connection_t          *c;
     ngx_http_request_t        *r;
@@ -142,7 +147,12 @@ ngx_http_mdvr_permit_asked(void *data, const ngx_mdvr_pg_rows_t *rows,
                                   "a firmware upgrade runs");
 
     } else {
-        n = ngx_http_mdvr_permit_answer(ctx, ngx_http_mdvr_permit_start(ctx));
+        if (ngx_mdvr_pg_int(rows, 0, 2, &audio) != NGX_OK) {
+            audio = 0;
+        }
+
+        rc = ngx_http_mdvr_permit_start(ctx, audio);
+        n = ngx_http_mdvr_permit_answer(ctx, rc);
     }
 
     ngx_http_finalize_request(r, n);
@@ -169,7 +179,10 @@ ngx_http_mdvr_permit_ask(ngx_http_mdvr_live_ctx_t *ctx)
     ngx_memzero(&call, sizeof(ngx_mdvr_pg_call_t));
     call.role = NGX_MDVR_PG_API;
     call.sql = "select mdvr.device_upgrading($1::uuid)::int,"
-               " mdvr.quota_live()";
+               " mdvr.quota_live(),"
+               " (select (s.registration->>'audio_type')::int"
+               "  from mdvr.device_state s where s.device_id = $1::uuid"
+               "  and s.registration->>'audio_type' ~ '^[0-9]{1,2}$')";
     call.params = &param;
     call.nparams = 1;
     call.tenant.data = tenant;

@@ -584,6 +584,36 @@ ngx_mdvr_bus_due(void *data, const mdvr_bus_info_t *info)
 }
 
 
+const char *
+ngx_mdvr_bus_live_note(char *buf, ngx_uint_t audio)
+{
+    *ngx_snprintf((u_char *) buf, NGX_MDVR_BUS_LIVE_NOTE - 1, "audio %ui",
+                  audio)
+        = '\0';
+
+    return buf;
+}
+
+
+ngx_uint_t
+ngx_mdvr_bus_live_audio(mdvr_bus_ref_t ref)
+{
+    char       note[MDVR_BUS_NOTE_MAX];
+    ngx_int_t  audio;
+
+    if (ngx_mdvr_bus_self == NULL
+        || mdvr_bus_note(ngx_mdvr_bus_self, ref, note, sizeof(note)) != MDVR_OK
+        || ngx_strncmp(note, "audio ", 6) != 0)
+    {
+        return 0;
+    }
+
+    audio = ngx_atoi((u_char *) note + 6, ngx_strlen(note + 6));
+
+    return audio > 0 && audio < 100 ? audio : 0;
+}
+
+
 mdvr_rc_t
 ngx_mdvr_bus_end(mdvr_bus_ref_t ref, mdvr_bus_end_e why, ngx_log_t *log)
 {

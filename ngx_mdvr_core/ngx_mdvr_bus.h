@@ -64,6 +64,18 @@ mdvr_rc_t ngx_mdvr_bus_end(mdvr_bus_ref_t ref, mdvr_bus_end_e why,
     ngx_log_t *log);
 
 
+#define NGX_MDVR_BUS_LIVE_NOTE  32
+
+/*
+ * The note of a live session: the type of sound that the device announced when
+ * it registered (1 to 11: table of mdvr/dc/media.h; 12 to 99: none of it), 0
+ * when it did not.  `buf` has NGX_MDVR_BUS_LIVE_NOTE bytes and is returned.
+ */
+const char *ngx_mdvr_bus_live_note(char *buf, ngx_uint_t audio);
+ngx_uint_t ngx_mdvr_bus_live_audio(mdvr_bus_ref_t ref);
+
+
+
 extern ngx_module_t  ngx_mdvr_bus_module;
 
 

@@ -64,6 +64,7 @@ typedef struct {
 
     unsigned                       greeted:1;        /* 0x6002, 0x6004 sent */
     unsigned                       audio:1;          /* device sends sound */
+    unsigned                       announced:1;      /* its type, in V101 */
     unsigned                       have_stamp:1;
     unsigned                       have_report:1;
     unsigned                       need_key:1;
@@ -147,6 +148,8 @@ ngx_stream_mdvr_live_open(ngx_stream_mdvr_media_t *m,
     live->restarts = m->info->restarts != 0;
     live->restarted = ngx_current_msec;
     live->discont = m->info->frames != 0;
+    live->audio_type = ngx_mdvr_bus_live_audio(m->ref);
+    live->announced = mdvr_audio_type((int) live->audio_type) != NULL;
 
     return NGX_OK;
 }
@@ -697,7 +700,10 @@ ngx_stream_mdvr_live_message(ngx_stream_mdvr_media_t *m,
 
     case MDVR_MEDIA_PARAMETERS:
 
+        /* what V101 announced counts, when it is one of the table */
+
         if (mdvr_media_read_params(msg->payload, &params) == MDVR_OK
+            && !live->announced
             && params.audio_type && params.audio_type < 256)
         {
             live->audio_type = params.audio_type;

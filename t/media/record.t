@@ -11,7 +11,7 @@ my $t = MDVR::Test->new;
 my $n = $t->nginx(workers => 2, api => 'mdvr_login_rate 0; mdvr_api_rate 0; mdvr_command_timeout 5s;');
 my $id = $t->add_device('00007', channels => 4);
 my $api = $t->admin;
-my $dev = $t->device('00007')->register;
+my $dev = $t->device('00007')->register(audio => 10);
 $t->daemon('mdvr-worker', { MDVR_AI => 'none' });
 my $sound = $t->daemon('mdvr-worker', 'sound');
 ok eventually(sub { $t->daemon_log($sound) =~ /sound encoder ready/ }), 'an encoder is there';

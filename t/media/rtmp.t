@@ -41,7 +41,7 @@ ok eventually(sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $
 my $id = $t->add_device('00007', channels => 4);
 my $api = $t->admin;
 my $dev = $t->device('00007');
-$dev->v101;
+$dev->v101(audio => 10);
 my $bus = MDVR::Clip::bus($n);
 my $clip = MDVR::Clip::make('h264', seconds => 4);
 my @source = @{ MDVR::Clip::sums($clip) };

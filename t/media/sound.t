@@ -130,6 +130,26 @@ for my $case ([ 'a tone', $tone, 10 ], [ 'a silent device', undef, 1 ]) {
     $m->close;
 }
 
+# ------------------------------------------- what the device has announced
+
+{
+    my $id = $t->add_device('00005');
+    my $dev = $t->device('00005')->register(audio => 10);
+    my $p = $t->admin->begin('POST', "/api/v1/devices/$id/video/start", { channel => 1, stream => 'sub' });
+    my $c = $dev->expect('C508', 10);
+    $dev->answer($c, 1, 1, '', 0);
+    my $m = $dev->media($c);
+    my $film = film($m, type => 1, sound => $tone);
+    my $r = $p->end;
+    is $r->{status}, 200, 'a device that announced A-law in V101, and something else in 0x6015';
+    my $st = $t->http->stream($r->{json}{urls}{fmp4});
+    my ($rms, $hz) = hear($st->read(10_000_000, 4));
+    $st->close;
+    ok $hz > 420 && $hz < 460, "V101 counts ($hz Hz)";
+    kill TERM => $film; waitpid $film, 0;
+    $m->close;
+}
+
 # ------------------------------------------------------ without the encoder
 
 {
