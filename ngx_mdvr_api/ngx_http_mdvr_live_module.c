@@ -204,7 +204,9 @@ ngx_http_mdvr_live_handler(ngx_http_request_t *r)
     slash = ngx_strlchr(p, last, '/');
 
     if (slash == NULL || slash == p || slash + 1 == last) {
-        return ngx_mdvr_http_problem(r, NGX_HTTP_NOT_FOUND, "not_found", NULL);
+        return ngx_mdvr_http_problem(r, NGX_HTTP_NOT_FOUND, "not_found",
+                                     "addresses are those that video/start "
+                                     "gives");
     }
 
     ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_mdvr_live_ctx_t));
@@ -234,6 +236,12 @@ ngx_http_mdvr_live_handler(ngx_http_request_t *r)
     }
 
     rc = ngx_mdvr_stream_token_check(&token, &ctx->token, ctx->node);
+
+    if (rc == MDVR_E_UNAUTHENTICATED || rc == MDVR_E_EXPIRED) {
+        return ngx_mdvr_http_verdict(r, rc, "this address has expired, or whom "
+                                     "it was given to has stopped watching or "
+                                     "signed out: start the stream again");
+    }
 
     if (rc != MDVR_OK) {
         return ngx_mdvr_http_verdict(r, rc, NULL);

@@ -205,7 +205,7 @@ ngx_http_mdvr_talk_ws(ngx_http_mdvr_live_ctx_t *ctx)
                            talk, &talk->ws);
 
     if (n != NGX_DONE) {
-        return n;
+        return ngx_mdvr_ws_refuse(r, n);
     }
 
     if (ngx_mdvr_bus_watch(&talk->watch, talk->ref, NGX_MDVR_BUS_VIEWER,

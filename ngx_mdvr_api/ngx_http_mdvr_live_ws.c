@@ -124,7 +124,7 @@ ngx_http_mdvr_live_ws(ngx_http_mdvr_live_ctx_t *ctx)
                            live, &live->ws);
 
     if (n != NGX_DONE) {
-        return n;
+        return ngx_mdvr_ws_refuse(r, n);
     }
 
     live->idle.handler = ngx_http_mdvr_live_ws_idle;

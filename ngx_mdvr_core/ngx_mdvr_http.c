@@ -31,33 +31,59 @@ typedef struct {
 } ngx_mdvr_http_ctx_t;
 
 
+/* `detail`: what a problem says that nobody has said more about */
+
 static const struct {
     ngx_uint_t    status;
     const char   *title;
+    const char   *detail;
 } ngx_mdvr_http_titles[] = {
-    { 400, "Bad Request" },
-    { 401, "Unauthorized" },
-    { 403, "Forbidden" },
-    { 404, "Not Found" },
-    { 405, "Method Not Allowed" },
-    { 406, "Not Acceptable" },
-    { 408, "Request Timeout" },
-    { 409, "Conflict" },
-    { 410, "Gone" },
-    { 411, "Length Required" },
-    { 413, "Content Too Large" },
-    { 414, "URI Too Long" },
-    { 415, "Unsupported Media Type" },
-    { 416, "Range Not Satisfiable" },
-    { 422, "Unprocessable Content" },
-    { 426, "Upgrade Required" },
-    { 429, "Too Many Requests" },
-    { 431, "Request Header Fields Too Large" },
-    { 500, "Internal Server Error" },
-    { 501, "Not Implemented" },
-    { 502, "Bad Gateway" },
-    { 503, "Service Unavailable" },
-    { 504, "Gateway Timeout" },
+    { 400, "Bad Request",
+      "the request is not well-formed" },
+    { 401, "Unauthorized",
+      "sign in: a valid access token is required" },
+    { 403, "Forbidden",
+      "the signed-in user may not do this" },
+    { 404, "Not Found",
+      "there is nothing at this address, or not for this user" },
+    { 405, "Method Not Allowed",
+      "this address does not know the method" },
+    { 406, "Not Acceptable",
+      "nothing of what is accepted can be given" },
+    { 408, "Request Timeout",
+      "the request did not arrive in time" },
+    { 409, "Conflict",
+      "the state of things is in the way" },
+    { 410, "Gone",
+      "this is gone for good" },
+    { 411, "Length Required",
+      "the request needs a Content-Length" },
+    { 413, "Content Too Large",
+      "the body is larger than is allowed here" },
+    { 414, "URI Too Long",
+      "the address is too long" },
+    { 415, "Unsupported Media Type",
+      "the body is of a type that is not taken here" },
+    { 416, "Range Not Satisfiable",
+      "the range lies outside of the file" },
+    { 422, "Unprocessable Content",
+      "the request is not acceptable as it is" },
+    { 426, "Upgrade Required",
+      "the protocol has to be changed first" },
+    { 429, "Too Many Requests",
+      "too much at once: try again later" },
+    { 431, "Request Header Fields Too Large",
+      "the request's headers are too large" },
+    { 500, "Internal Server Error",
+      "the server failed; the request_id finds it in the logs" },
+    { 501, "Not Implemented",
+      "the server does not know how to do this" },
+    { 502, "Bad Gateway",
+      "another node or service answered nonsense" },
+    { 503, "Service Unavailable",
+      "not possible at the moment: try again later" },
+    { 504, "Gateway Timeout",
+      "another node or service did not answer in time" },
 };
 
 
@@ -503,6 +529,11 @@ ngx_mdvr_http_problem_fields(ngx_http_request_t *r, ngx_uint_t status,
     {
         if (ngx_mdvr_http_titles[i].status == status) {
             title = ngx_mdvr_http_titles[i].title;
+
+            if (detail == NULL || *detail == '\0') {
+                detail = ngx_mdvr_http_titles[i].detail;
+            }
+
             break;
         }
     }

@@ -52,8 +52,9 @@ void ngx_mdvr_http_span_end(ngx_http_request_t *r, const ngx_str_t *route,
 /*
  * Sends application/problem+json and returns what the handler (or
  * ngx_http_finalize_request()) takes.  `code` and `detail` are zero-terminated;
- * `detail` may be NULL.  429 and 503 get a Retry-After of 1 unless the
- * headers already have one, 401 a WWW-Authenticate.
+ * `detail` may be NULL: the problem then says what its status means.  429 and
+ * 503 get a Retry-After of 1 unless the headers already have one, 401 a
+ * WWW-Authenticate.
  */
 ngx_int_t ngx_mdvr_http_problem(ngx_http_request_t *r, ngx_uint_t status,
     const char *code, const char *detail);

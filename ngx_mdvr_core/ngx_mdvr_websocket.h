@@ -60,13 +60,19 @@ typedef struct {
  * Answers the handshake and takes the request over.
  *
  * NGX_DONE: *ws is the socket, the handler returns NGX_DONE.  Anything else: a
- * status (400, 405, 426) for the handler to answer with; nothing was sent.
+ * status (400, 405, 426) for ngx_mdvr_ws_refuse(); nothing was sent.
  * `handler` and `conf` must outlive the socket.  A peer that does not answer
  * a ping within the next interval is closed with 1011.
  */
 ngx_int_t ngx_mdvr_ws_accept(ngx_http_request_t *r,
     const ngx_mdvr_ws_conf_t *conf, const ngx_mdvr_ws_handler_t *handler,
     void *data, ngx_mdvr_ws_t **ws);
+
+/*
+ * What the handler returns when ngx_mdvr_ws_accept() gave `status`: the problem
+ * has been sent, or `status` itself when it is none of those above.
+ */
+ngx_int_t ngx_mdvr_ws_refuse(ngx_http_request_t *r, ngx_int_t status);
 
 /*
  * Makes a frame of `n` pieces (copied), one reference held by the caller.

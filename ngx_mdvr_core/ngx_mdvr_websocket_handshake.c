@@ -192,3 +192,26 @@ ngx_mdvr_ws_handshake(ngx_http_request_t *r, const ngx_mdvr_ws_conf_t *conf,
 
     return NGX_OK;
 }
+
+
+ngx_int_t
+ngx_mdvr_ws_refuse(ngx_http_request_t *r, ngx_int_t status)
+{
+    switch (status) {
+
+    case NGX_HTTP_NOT_ALLOWED:
+        return ngx_mdvr_http_problem(r, status, "method_not_allowed", NULL);
+
+    case 426:
+        return ngx_mdvr_http_problem(r, status, "upgrade_required",
+                                     "this address speaks WebSocket, "
+                                     "version 13, over HTTP/1.1");
+
+    case NGX_HTTP_BAD_REQUEST:
+        return ngx_mdvr_http_problem(r, status, "malformed",
+                                     "the handshake is not one of RFC 6455");
+
+    default:
+        return status;
+    }
+}

@@ -329,21 +329,5 @@ ngx_http_mdvr_ws_start(ngx_http_request_t *r)
 
     ngx_mdvr_address_sub(r->connection->sockaddr, NGX_MDVR_ADDR_PUSH);
 
-    switch (rc) {
-
-    case NGX_HTTP_NOT_ALLOWED:
-        return ngx_mdvr_http_problem(r, rc, "method_not_allowed", NULL);
-
-    case 426:
-        return ngx_mdvr_http_problem(r, rc, "upgrade_required",
-                                     "this address speaks WebSocket, "
-                                     "version 13, over HTTP/1.1");
-
-    case NGX_HTTP_BAD_REQUEST:
-        return ngx_mdvr_http_problem(r, rc, "malformed",
-                                     "the handshake is not one of RFC 6455");
-
-    default:
-        return rc;
-    }
+    return ngx_mdvr_ws_refuse(r, rc);
 }

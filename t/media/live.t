@@ -64,6 +64,9 @@ sub box { return substr $_[0], 4, 4 }
     my $again = $api->post("/devices/$id/video/start", { channel => 1, stream => 'sub' });
     is $again->{status}, 200, 'a second start shares the stream';
     ok !$dev->expect('C508', 0.3), 'the device is not asked again';
+    my $plain = $t->http->request('GET', $again->{json}{urls}{ws});
+    is $plain->{status}, 426, 'the WebSocket\'s address without an upgrade';
+    like $plain->{body}, qr/"code":"upgrade_required","detail":"this address speaks WebSocket/, '... is told what it speaks';
     my @more = map { ws($again->{json}{urls}{ws}) } 1 .. 6;        # on both workers
     my @first = map { [ collect($_, 3, 2) ] } @more;
     is scalar(grep { @$_ == 2 && box($_->[0]) eq 'ftyp' && box($_->[1]) eq 'moof' } @first), 6,
@@ -163,7 +166,9 @@ sub box { return substr $_[0], 4, 4 }
     is $ws->closed(8), 4401, 'the WebSocket is closed with 4401';
     1 while length($mp4->read(1, 6)) && time - $t0 < 8;
     cmp_ok time - $t0, '<', 5, 'everything of it within 5 s';
-    is $t->http->request('GET', $r->{json}{urls}{hls})->{status}, 401, 'and playlists are refused';
+    my $no = $t->http->request('GET', $r->{json}{urls}{hls});
+    is $no->{status}, 401, 'and playlists are refused';
+    like $no->{body}, qr/"detail":"[^"]*start the stream again"/, '... with a word of what to do';
     MDVR::Media::play_stop($player);
     $m->close;
 }
