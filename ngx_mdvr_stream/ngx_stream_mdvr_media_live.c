@@ -27,6 +27,8 @@
 
 #define NGX_STREAM_MDVR_LIVE_JUMP      5000000      /* us */
 #define NGX_STREAM_MDVR_LIVE_FRAME     40000        /* us, before any is known */
+#define NGX_STREAM_MDVR_LIVE_STILL     10           /* frames of one stamp: no
+                                                       clock to go by */
 #define NGX_STREAM_MDVR_LIVE_UNKNOWN   5            /* I-frames of no codec */
 #define NGX_STREAM_MDVR_LIVE_ASK       1000         /* ms between two 0x6002 */
 #define NGX_STREAM_MDVR_LIVE_OLD_KEY   2000         /* ms */
@@ -46,6 +48,7 @@ typedef struct {
     uint64_t                       device_us;        /* last video stamp */
     uint64_t                       pts_us;           /* of the last frame */
     uint32_t                       dur_us;
+    uint32_t                       still;            /* same stamp in a row */
 
     uint64_t                       report_from;      /* 0x6403 */
     uint64_t                       report_to;
@@ -388,6 +391,7 @@ ngx_stream_mdvr_live_time(ngx_stream_mdvr_live_t *live, uint64_t stamp)
 
     delta = (int64_t) (stamp - live->device_us);
     live->device_us = stamp;
+    live->still = delta == 0 ? live->still + 1 : 0;
     jump = 0;
 
     if (delta < 0 || delta > NGX_STREAM_MDVR_LIVE_JUMP) {
@@ -395,7 +399,8 @@ ngx_stream_mdvr_live_time(ngx_stream_mdvr_live_t *live, uint64_t stamp)
         delta = live->dur_us;
 
     } else if (delta == 0) {
-        delta = 1000;                           /* time has to go on */
+        delta = live->still < NGX_STREAM_MDVR_LIVE_STILL
+                ? 1000 : live->dur_us;          /* time has to go on */
 
     } else if (delta >= 5000 && delta <= 1000000) {
         live->dur_us = (uint32_t) delta;

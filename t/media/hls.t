@@ -15,6 +15,22 @@ my $first = $bus->start('00001');
 my $token = $bus->token($t, $first);
 ok eventually(sub { get("/live/$token/index.m3u8x")->{status} == 404 }), 'the workers know the key';
 
+# --------------------------------------------- a device whose clock stands
+
+{
+    my $clip = MDVR::Clip::make('h264', seconds => 4);
+    my @units = MDVR::Media::access_units($clip);
+    my $s = $bus->start('00009');
+    my $m = $bus->media($s);
+    my $early = $http->begin('GET', '/live/' . $bus->token($t, $s) . '/index.m3u8');
+    for my $u (@units) { my $how = $u->{key} ? 'iframe' : 'pframe'; $m->$how(77, $u->{data}) }
+    my $r = $early->end;
+    is $r->{status}, 200, 'every frame has the same stamp: a playlist all the same';
+    like $r->{body}, qr/#EXTINF:/, 'with segments';
+    $m->close;
+    $bus->run('end', $s->{slot});
+}
+
 # --------------------------------------------------------- live, both codecs
 
 for my $codec (qw(h264 h265)) {
