@@ -58,6 +58,27 @@ cascade(cv::CascadeClassifier &c, const char *folder, const char *name)
 }
 
 
+/* Without weights every one counts 1. */
+
+static int
+boxes(const std::vector<cv::Rect> &found, const std::vector<double> *weights,
+    wk_box_t *box, int max)
+{
+    int  n = 0;
+
+    for (size_t i = 0; i < found.size() && n < max; i++) {
+        box[n].score = weights ? static_cast<float>((*weights)[i]) : 1;
+        box[n].x = static_cast<float>(found[i].x);
+        box[n].y = static_cast<float>(found[i].y);
+        box[n].w = static_cast<float>(found[i].width);
+        box[n].h = static_cast<float>(found[i].height);
+        n++;
+    }
+
+    return n;
+}
+
+
 const char *
 wk_vision_version(void)
 {
@@ -89,18 +110,7 @@ try
     hog.detectMultiScale(picture(grey, w, h), found, weights, 0,
                          cv::Size(8, 8), cv::Size(16, 16), 1.05, 2);
 
-    int  n = 0;
-
-    for (size_t i = 0; i < found.size() && n < max; i++) {
-        box[n].score = static_cast<float>(weights[i]);
-        box[n].x = static_cast<float>(found[i].x);
-        box[n].y = static_cast<float>(found[i].y);
-        box[n].w = static_cast<float>(found[i].width);
-        box[n].h = static_cast<float>(found[i].height);
-        n++;
-    }
-
-    return n;
+    return boxes(found, &weights, box, max);
 
 } catch (const std::exception &e) {
     told(error, size, e.what());
@@ -127,18 +137,7 @@ try
     cascade(faces, folder, "haarcascade_frontalface_alt2.xml")
         .detectMultiScale(in, found, 1.1, 4, 0, cv::Size(kFaceMin, kFaceMin));
 
-    int  n = 0;
-
-    for (size_t i = 0; i < found.size() && n < max; i++) {
-        box[n].score = 1;
-        box[n].x = static_cast<float>(found[i].x);
-        box[n].y = static_cast<float>(found[i].y);
-        box[n].w = static_cast<float>(found[i].width);
-        box[n].h = static_cast<float>(found[i].height);
-        n++;
-    }
-
-    return n;
+    return boxes(found, nullptr, box, max);
 
 } catch (const std::exception &e) {
     told(error, size, e.what());
