@@ -126,28 +126,6 @@ ngx_http_mdvr_talk_coding(ngx_http_request_t *r, unsigned *coding)
 }
 
 
-static void
-ngx_http_mdvr_talk_tell(ngx_http_mdvr_talk_t *talk, const char *fmt, ...)
-{
-    u_char                  text[256];
-    va_list                 args;
-    ngx_str_t               piece;
-    ngx_mdvr_ws_payload_t  *payload;
-
-    va_start(args, fmt);
-    piece.data = text;
-    piece.len = ngx_vslprintf(text, text + sizeof(text), fmt, args) - text;
-    va_end(args);
-
-    payload = ngx_mdvr_ws_payload(0, &piece, 1);
-
-    if (payload) {
-        (void) ngx_mdvr_ws_send(talk->ws, payload, 0);
-        ngx_mdvr_ws_payload_drop(payload);
-    }
-}
-
-
 static const char *
 ngx_http_mdvr_talk_coding_name(unsigned coding)
 {
@@ -226,12 +204,12 @@ ngx_http_mdvr_talk_ws(ngx_http_mdvr_live_ctx_t *ctx)
     talk->timer.log = r->connection->log;
     ngx_add_timer(&talk->timer, talk->conf->recheck);
 
-    ngx_http_mdvr_talk_tell(talk, "{\"type\":\"talk\",\"state\":\"starting\","
-                            "\"mode\":\"%s\",\"duplex\":\"%s\","
-                            "\"coding\":\"%s\",\"rate\":8000}",
-                            note.listen ? "listen" : "talk",
-                            note.half ? "half" : "full",
-                            ngx_http_mdvr_talk_coding_name(coding));
+    ngx_mdvr_ws_text(talk->ws, "{\"type\":\"talk\",\"state\":\"starting\","
+                     "\"mode\":\"%s\",\"duplex\":\"%s\","
+                     "\"coding\":\"%s\",\"rate\":8000}",
+                     note.listen ? "listen" : "talk",
+                     note.half ? "half" : "full",
+                     ngx_http_mdvr_talk_coding_name(coding));
 
     ngx_http_mdvr_talk_woken(talk);
 
@@ -348,8 +326,8 @@ ngx_http_mdvr_talk_state(ngx_http_mdvr_talk_t *talk, mdvr_bus_state_e state)
     }
 
     talk->state = state;
-    ngx_http_mdvr_talk_tell(talk, "{\"type\":\"talk\",\"state\":\"%s\"}",
-                            state == MDVR_BUS_LIVE ? "live" : "starting");
+    ngx_mdvr_ws_text(talk->ws, "{\"type\":\"talk\",\"state\":\"%s\"}",
+                     state == MDVR_BUS_LIVE ? "live" : "starting");
 }
 
 

@@ -60,8 +60,6 @@ static mdvr_rc_t ngx_http_mdvr_live_ws_add(ngx_http_mdvr_live_ws_t *live,
     uint16_t number, const ngx_mdvr_stream_token_t *token,
     mdvr_bus_ref_t ref);
 static void ngx_http_mdvr_live_ws_free(ngx_http_mdvr_tile_t *tile);
-static void ngx_http_mdvr_live_ws_tell(ngx_http_mdvr_live_ws_t *live,
-    const char *fmt, ...);
 static void ngx_http_mdvr_live_ws_closed(void *data, ngx_uint_t code);
 static void ngx_http_mdvr_live_ws_message(void *data, ngx_uint_t binary,
     ngx_str_t *msg);
@@ -190,8 +188,8 @@ ngx_http_mdvr_live_ws_add(ngx_http_mdvr_live_ws_t *live, uint16_t number,
     }
 
     if (live->mux && number) {
-        ngx_http_mdvr_live_ws_tell(live, "{\"type\":\"added\",\"stream\":%ud}",
-                                   (ngx_uint_t) number);
+        ngx_mdvr_ws_text(live->ws, "{\"type\":\"added\",\"stream\":%ud}",
+                         (ngx_uint_t) number);
     }
 
     ngx_http_mdvr_viewer_pump(v);
@@ -228,35 +226,12 @@ ngx_http_mdvr_live_ws_idle(ngx_event_t *ev)
 /* --- the client's words ---------------------------------------------------------- */
 
 static void
-ngx_http_mdvr_live_ws_tell(ngx_http_mdvr_live_ws_t *live, const char *fmt,
-    ...)
-{
-    u_char                  text[512];
-    va_list                 args;
-    ngx_str_t               piece;
-    ngx_mdvr_ws_payload_t  *payload;
-
-    va_start(args, fmt);
-    piece.data = text;
-    piece.len = ngx_vslprintf(text, text + sizeof(text), fmt, args) - text;
-    va_end(args);
-
-    payload = ngx_mdvr_ws_payload(0, &piece, 1);
-
-    if (payload) {
-        (void) ngx_mdvr_ws_send(live->ws, payload, 0);
-        ngx_mdvr_ws_payload_drop(payload);
-    }
-}
-
-
-static void
 ngx_http_mdvr_live_ws_refuse(ngx_http_mdvr_live_ws_t *live, ngx_uint_t number,
     ngx_uint_t code, const char *reason)
 {
-    ngx_http_mdvr_live_ws_tell(live, "{\"type\":\"ended\",\"stream\":%ui,"
-                               "\"code\":%ui,\"reason\":\"%s\"}", number,
-                               code, reason);
+    ngx_mdvr_ws_text(live->ws, "{\"type\":\"ended\",\"stream\":%ui,"
+                     "\"code\":%ui,\"reason\":\"%s\"}", number,
+                     code, reason);
 }
 
 
@@ -370,13 +345,13 @@ ngx_http_mdvr_live_ws_message(void *data, ngx_uint_t binary, ngx_str_t *msg)
     number = json_integer_value(stream);
 
     if (type && ngx_strcmp(type, "ping") == 0) {
-        ngx_http_mdvr_live_ws_tell(live, "{\"type\":\"pong\"}");
+        ngx_mdvr_ws_text(live->ws, "{\"type\":\"pong\"}");
 
     } else if (type == NULL || !json_is_integer(stream) || number < 0
                || number > 65535)
     {
-        ngx_http_mdvr_live_ws_tell(live, "{\"type\":\"error\","
-                                   "\"code\":\"malformed\"}");
+        ngx_mdvr_ws_text(live->ws, "{\"type\":\"error\","
+                         "\"code\":\"malformed\"}");
 
     } else {
         tile = ngx_http_mdvr_live_ws_find(live, (ngx_uint_t) number);
@@ -397,8 +372,8 @@ ngx_http_mdvr_live_ws_message(void *data, ngx_uint_t binary, ngx_str_t *msg)
                 live->h264 || (codec && ngx_strcmp(codec, "h264") == 0));
 
         } else {
-            ngx_http_mdvr_live_ws_tell(live, "{\"type\":\"error\","
-                                       "\"code\":\"malformed\"}");
+            ngx_mdvr_ws_text(live->ws, "{\"type\":\"error\","
+                             "\"code\":\"malformed\"}");
         }
     }
 

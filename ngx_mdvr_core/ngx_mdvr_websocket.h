@@ -108,6 +108,9 @@ enum {
 ngx_int_t ngx_mdvr_ws_send(ngx_mdvr_ws_t *ws, ngx_mdvr_ws_payload_t *payload,
     ngx_uint_t flags);
 
+/* Sends one text, by ngx_vslprintf(), of at most 512 bytes, if it can. */
+void ngx_mdvr_ws_text(ngx_mdvr_ws_t *ws, const char *fmt, ...);
+
 /* Payloads dropped since the last call. */
 ngx_uint_t ngx_mdvr_ws_dropped(ngx_mdvr_ws_t *ws);
 

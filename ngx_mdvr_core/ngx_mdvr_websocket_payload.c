@@ -176,3 +176,25 @@ ngx_mdvr_ws_payload_packed(ngx_mdvr_ws_payload_t *payload, size_t least)
 
     return payload->packed ? payload->packed : payload;
 }
+
+
+void
+ngx_mdvr_ws_text(ngx_mdvr_ws_t *ws, const char *fmt, ...)
+{
+    u_char                  text[512];
+    va_list                 args;
+    ngx_str_t               piece;
+    ngx_mdvr_ws_payload_t  *payload;
+
+    va_start(args, fmt);
+    piece.data = text;
+    piece.len = ngx_vslprintf(text, text + sizeof(text), fmt, args) - text;
+    va_end(args);
+
+    payload = ngx_mdvr_ws_payload(0, &piece, 1);
+
+    if (payload) {
+        (void) ngx_mdvr_ws_send(ws, payload, 0);
+        ngx_mdvr_ws_payload_drop(payload);
+    }
+}
