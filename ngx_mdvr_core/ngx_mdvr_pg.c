@@ -203,6 +203,7 @@ ngx_mdvr_pg_query(ngx_pool_t *cpool, const ngx_mdvr_pg_call_t *call,
     req->statement = NGX_MDVR_PG_STATEMENTS;
     req->retry = call->retry;
     req->bulk = call->bulk;
+    req->spare = call->spare;
     req->start = ngx_current_msec;
     req->timeout = ngx_max(timeout, 1);
 
@@ -496,6 +497,42 @@ ngx_mdvr_pg_feed(ngx_mdvr_pg_pool_t *pool)
     }
 
     ngx_mdvr_pg_gauges();
+}
+
+
+/*
+ * The first connections have failed: calls that need not wait for PostgreSQL
+ * are given up.  Each may end others, so the search begins anew.
+ */
+
+void
+ngx_mdvr_pg_spare(ngx_mdvr_pg_pool_t *pool)
+{
+    ngx_queue_t        *q;
+    ngx_mdvr_pg_req_t  *req;
+
+    if (pool->seen || ngx_mdvr_pg_expected(pool->role)) {
+        return;
+    }
+
+    q = ngx_queue_head(&pool->waiting);
+
+    while (q != ngx_queue_sentinel(&pool->waiting)) {
+        req = ngx_queue_data(q, ngx_mdvr_pg_req_t, queue);
+
+        if (!req->spare) {
+            q = ngx_queue_next(q);
+            continue;
+        }
+
+        ngx_queue_remove(q);
+        pool->nwaiting--;
+
+        ngx_mdvr_pg_fail(req, MDVR_E_UNAVAILABLE, NULL);
+        ngx_mdvr_pg_free(req);
+
+        q = ngx_queue_head(&pool->waiting);
+    }
 }
 
 
@@ -799,4 +836,25 @@ ngx_mdvr_pg_up(ngx_mdvr_pg_role_e role)
     }
 
     return pool->conns && ngx_mdvr_pg_draining;
+}
+
+
+ngx_uint_t
+ngx_mdvr_pg_expected(ngx_mdvr_pg_role_e role)
+{
+    ngx_uint_t           i;
+    ngx_mdvr_pg_conn_t  *conn;
+    ngx_mdvr_pg_pool_t  *pool;
+
+    pool = &ngx_mdvr_pg_pools[role];
+
+    for (i = 0; pool->conns && !pool->seen && i < pool->conf->pool; i++) {
+        conn = &pool->conns[i];
+
+        if (conn->state == pg_connecting && conn->backoff == 0) {
+            return 1;
+        }
+    }
+
+    return ngx_mdvr_pg_up(role);
 }

@@ -45,6 +45,9 @@ typedef struct {
                                                 was lost under it */
     unsigned                    bulk:1;      /* takes long: keeps to half of the
                                                 connections */
+    unsigned                    spare:1;     /* may be kept elsewhere: fails as
+                                                soon as a worker's first
+                                                connections have failed */
 } ngx_mdvr_pg_call_t;
 
 
@@ -122,6 +125,12 @@ const ngx_mdvr_pg_error_t *ngx_mdvr_pg_error(void);
  * who stores in bulk asks before it takes the spool instead.
  */
 ngx_uint_t ngx_mdvr_pg_up(ngx_mdvr_pg_role_e role);
+
+/*
+ * Whether it is up, or this worker's first connection of that role is still
+ * being made, for which calls wait: PostgreSQL has not been seen to be away.
+ */
+ngx_uint_t ngx_mdvr_pg_expected(ngx_mdvr_pg_role_e role);
 
 /* Convenience for the parameter array. */
 #define ngx_mdvr_pg_text(s)                                                   \

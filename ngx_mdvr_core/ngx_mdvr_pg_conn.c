@@ -129,6 +129,7 @@ ngx_mdvr_pg_ready(ngx_mdvr_pg_conn_t *conn)
     conn->state = pg_ready;
     conn->backoff = 0;
     conn->pool->nready++;
+    conn->pool->seen = 1;
 
     ngx_mdvr_count(db_connects_total);
 
@@ -381,6 +382,10 @@ ngx_mdvr_pg_close(ngx_mdvr_pg_conn_t *conn, ngx_uint_t lost)
         }
 
         ngx_mdvr_pg_free(req);
+    }
+
+    if (lost) {
+        ngx_mdvr_pg_spare(pool);
     }
 
     ngx_mdvr_pg_gauges();

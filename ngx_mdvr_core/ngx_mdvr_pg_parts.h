@@ -74,6 +74,7 @@ typedef struct {
     unsigned                  failed:1;
     unsigned                  retry:1;
     unsigned                  bulk:1;
+    unsigned                  spare:1;
     unsigned                  again:1;       /* was sent anew once */
     ngx_uint_t                undone;        /* times undone by the server */
 } ngx_mdvr_pg_req_t;
@@ -87,6 +88,7 @@ struct ngx_mdvr_pg_pool_s {
     ngx_uint_t                nwaiting;
     ngx_uint_t                ninflight;
     ngx_uint_t                nready;
+    ngx_uint_t                seen;          /* one was ready once */
 
     const char               *statements[NGX_MDVR_PG_STATEMENTS];
 };
@@ -102,6 +104,7 @@ void ngx_mdvr_pg_close(ngx_mdvr_pg_conn_t *conn, ngx_uint_t lost);
 void ngx_mdvr_pg_unwatch(ngx_mdvr_pg_conn_t *conn);
 void ngx_mdvr_pg_timer(ngx_event_t *ev);
 void ngx_mdvr_pg_feed(ngx_mdvr_pg_pool_t *pool);
+void ngx_mdvr_pg_spare(ngx_mdvr_pg_pool_t *pool);
 void ngx_mdvr_pg_gauges(void);
 void ngx_mdvr_pg_fail(ngx_mdvr_pg_req_t *req, mdvr_rc_t rc, PGresult *result);
 void ngx_mdvr_pg_finish(ngx_mdvr_pg_req_t *req);

@@ -12,7 +12,10 @@
  * the other, so that an end never overtakes its start.  While the journal
  * holds anything, everything that may be journaled goes through it: the order
  * is kept.  Statements recognise what they have seen before, so a call whose
- * fate is unknown (timeout, connection lost) is simply journaled too.
+ * fate is unknown (timeout, connection lost) is simply journaled too.  A worker
+ * that has just started and still makes its first connection has not seen that
+ * PostgreSQL is away: what it has to store waits for that connection, no longer
+ * than for an answer.
  *
  * Begins and ends of connections are stored in batches, one batch at a time:
  * what comes while one is under way is the next.  While devices wait for their
@@ -272,7 +275,7 @@ ngx_mdvr_store_start(ngx_mdvr_store_t *store)
     store->sent_us = ngx_mdvr_trace_on() ? ngx_mdvr_trace_now() : 0;
 
     if (!ngx_mdvr_journal_empty(&ngx_mdvr_sig.journal)
-        || !ngx_mdvr_pg_up(NGX_MDVR_PG_STREAM)
+        || !ngx_mdvr_pg_expected(NGX_MDVR_PG_STREAM)
         || ngx_mdvr_store_send(store->kind, store->params,
                                ngx_mdvr_sig.conf->alarm_timeout,
                                ngx_mdvr_store_stored, store)
@@ -458,7 +461,7 @@ ngx_mdvr_store_line(void)
     ngx_mdvr_store_t             *store;
     const ngx_mdvr_store_call_t  *call;
 
-    up = ngx_mdvr_pg_up(NGX_MDVR_PG_STREAM);
+    up = ngx_mdvr_pg_expected(NGX_MDVR_PG_STREAM);
 
     while (ngx_mdvr_store_head) {
 
@@ -542,7 +545,7 @@ ngx_mdvr_store_batch(void)
             ngx_mdvr_batch_last = &ngx_mdvr_batch_head;
         }
 
-        if (ngx_mdvr_pg_up(NGX_MDVR_PG_STREAM)
+        if (ngx_mdvr_pg_expected(NGX_MDVR_PG_STREAM)
             && ngx_mdvr_journal_empty(&ngx_mdvr_sig.journal)
             && ngx_mdvr_store_batch_send(first, size) == NGX_OK)
         {
@@ -625,6 +628,7 @@ ngx_mdvr_store_batch_send(ngx_mdvr_store_t *first, size_t size)
     call.params = params;
     call.nparams = 3;
     call.bulk = 1;
+    call.spare = 1;
 
     rc = b.full ? NGX_ERROR
                 : ngx_mdvr_pg_query(NULL, &call, NGX_MDVR_STORE_RECORD,
@@ -806,6 +810,7 @@ ngx_mdvr_store_send(ngx_uint_t kind, ngx_str_t *params, ngx_msec_t timeout,
     call.sql = known->sql;
     call.params = values;
     call.nparams = known->nparams;
+    call.spare = 1;
 
     return ngx_mdvr_pg_query(NULL, &call, timeout, done, data);
 }
