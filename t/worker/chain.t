@@ -8,7 +8,7 @@ use MDVR::Test;
 use MDVR::Chain;
 
 plan skip_all => MDVR::Chain::missing() if MDVR::Chain::missing();
-my $chain = MDVR::Chain->new;
+my $chain = MDVR::Chain->new(5);
 my $seen = $chain->run;
 ok $seen->{ok}{$_}, $_ for sort keys %{ $seen->{ok} };
 cmp_ok $seen->{told}, '<=', $seen->{push}, 'the alarm is told before its video';

@@ -4,7 +4,7 @@ package MDVR::Chain;
 # port, movie, thumbnail and analysis, objects in S3, a WebSocket event, two pushes
 # to a fake FCM that checks the RS256 signature.
 #
-#   my $chain = MDVR::Chain->new;             # stores, S3, node, worker, phone
+#   my $chain = MDVR::Chain->new(15);         # stores, S3, node, worker, phone; films of 15 s
 #   my $seen = $chain->run;                   # one alarm
 #   # { ok => {...}, total, event, push, media, findings, last }: seconds after
 #   # V201, `last` the last byte of the file
@@ -24,10 +24,10 @@ use Time::HiRes qw(time);
 
 sub missing { return -x 'build/bin/mdvr-worker' ? MDVR::S3::missing() : 'mdvr-worker is not built' }
 
-# A quarter of a minute at 1280x720, filmed by a camera that shakes: something is seen in it.
+# So many seconds at 1280x720, filmed by a camera that shakes: something is seen in it.
 sub clip {
-    my ($dir) = @_;
-    my $seen = MDVR::Scenes::film('coffee', "$dir/scene.mp4", seconds => 15);
+    my ($dir, $seconds) = @_;
+    my $seen = MDVR::Scenes::film('coffee', "$dir/scene.mp4", seconds => $seconds);
     system("ffmpeg -v error -nostdin -y -i $dir/scene.mp4 -vf scale=1280:720,fps=25 -pix_fmt yuv420p -c:v libx264 -preset ultrafast"
         . " -profile:v baseline -b:v 1500k -maxrate 1500k -bufsize 1500k -x264-params keyint=50:min-keyint=50:scenecut=0:slices=1:repeat-headers=1"
         . " -f h264 $dir/clip.h264") == 0 or die 'ffmpeg';
@@ -35,9 +35,9 @@ sub clip {
 }
 
 sub new {
-    my ($class) = @_;
+    my ($class, $seconds) = @_;
     my $t = MDVR::Test->new;
-    my $self = bless { t => $t, k => 0, dir => $t->dir }, $class;
+    my $self = bless { t => $t, k => 0, dir => $t->dir, seconds => $seconds }, $class;
     $self->{device_id} = $t->add_device('00007', channels => 4, plate => 'EV 1');
     my $s3 = $self->{s3} = MDVR::S3->start($t);
     my %s3 = $s3->env;
@@ -50,7 +50,7 @@ sub new {
     $self->{ws} = $t->websocket(token => $api->{token});
     $self->{ws}->send({ type => 'subscribe', topics => [qw(alarm media)] });
     $self->{ws}->next('subscribed', 5);
-    $self->{clip} = clip($self->{dir});
+    $self->{clip} = clip($self->{dir}, $seconds);
     $self->{dev} = $t->device('00007');
     $self->{dev}->v101;
     return $self;
@@ -78,10 +78,10 @@ sub run {
     my $path = sprintf '/mnt/sd0/ch01-%d.h264', ++$self->{k};
     my $now = int(time) - 3600 * $self->{k};                # each alarm has a time, and a file, of its own
     my $begin = time;
-    $dev->alarm('V201', at => $now - 15, alarm_at => $now - 15, data => [ 2, $self->{k}, 'door' ]);
+    $dev->alarm('V201', at => $now - $self->{seconds}, alarm_at => $now - $self->{seconds}, data => [ 2, $self->{k}, 'door' ]);
     my $news = $ws->next('alarm', 10) or die 'no alarm event';
     $dev->alarm('V232', at => $now, alarm_at => $now, data => [ 2, $path, length $self->{clip}, 2,
-        POSIX::strftime('%Y-%m-%d %H%M%S', gmtime $now - 18), 15, 0, 0, 1, 0, '' ]);
+        POSIX::strftime('%Y-%m-%d %H%M%S', gmtime $now - $self->{seconds} - 3), $self->{seconds}, 0, 0, 1, 0, '' ]);
     my $last = $self->serve;
     my %seen = (last => $last - $begin);
     my $event = $ws->next('media', 30) or die "no media event\n" . $t->daemon_log($self->{worker});
@@ -102,7 +102,7 @@ sub run {
     my $p = MDVR::Files::probe("$self->{dir}/movie.mp4");
     $seen{ok} = {
         'a media event names the alarm' => $event->{status} eq 'ready' && ($event->{alarm_id} // '') eq $news->{alarm_id},
-        'every picture of the movie is there' => ($p->{frames} // 0) == 375 && $p->{width} == 1280,
+        'every picture of the movie is there' => ($p->{frames} // 0) == 25 * $self->{seconds} && $p->{width} == 1280,
         'the movie is an object in S3' => $movie eq $self->{s3}->request('GET', $t->value('select playback_key from mdvr.media where id = ?', $item->{id}))->{body},
         'the thumbnail is a picture' => MDVR::S3::plain($item->{thumbnail_url})->{body} =~ /^\xff\xd8\xff/,
         'the analysis has findings' => $item->{analysis} eq 'done' && @{ $item->{findings} } > 0,
