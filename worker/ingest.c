@@ -306,6 +306,30 @@ wk_ingest_row(wk_task_t *t, const char *tenant, const char *key,
 }
 
 
+/* A JPEG is named as one, so that whoever serves the object by its name calls it
+ * image/jpeg; everything else of a device is for players only when it was made
+ * into a movie. */
+
+static bool
+wk_ingest_picture(const char *path)
+{
+    bool           jpeg;
+    FILE          *f;
+    unsigned char  head[3];
+
+    f = fopen(path, "rb");
+    if (f == NULL) {
+        return false;
+    }
+
+    jpeg = fread(head, 1, 3, f) == 3
+           && head[0] == 0xff && head[1] == 0xd8 && head[2] == 0xff;
+    fclose(f);
+
+    return jpeg;
+}
+
+
 static wk_verdict_e
 wk_ingest_next(wk_task_t *t, const char *tenant)
 {
@@ -381,7 +405,7 @@ wk_ingest(wk_task_t *t)
     }
 
     wk_media_key(key, sizeof(key), tenant, wk_media_id(t->job),
-                 "original.bin");
+                 wk_ingest_picture(path) ? "original.jpg" : "original.bin");
 
     if (!wk_storage_put(&t->storage, key, path, &stored)) {
         return wk_result(t->res, WK_RETRY, "storage", "%s",

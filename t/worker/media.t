@@ -121,6 +121,7 @@ is status($id), 'ready', 'a picture becomes ready';
 $r = row($id);
 is_deeply [ @{$r}{qw(width_px height_px duration_s)} ], [ 1280, 720, undef ], 'with its size';
 is MDVR::Test::slurp(object($r->{playback_key})), $jpeg, 'shown as it arrived';
+like $r->{original_key}, qr{/original\.jpg$}, 'under a name whose type nginx knows';
 is MDVR::Files::probe(object($r->{thumbnail_key}))->{width}, 640, 'with a smaller one';
 
 # What cannot work.
