@@ -12,8 +12,11 @@
  *   _note.c      offers of video, transparent data: kept like alarms
  *   _command.c   commands to the device and its V100
  *   _store.c     what becomes true in PostgreSQL before it is answered
+ *   _batch.c     begins and ends of connections, many in one call
+ *   _replay.c    what the journal held becomes true
  *   _node.c      the node's own record: started, alive
  *   _journal.c   the files that hold what PostgreSQL could not take
+ *   _journal_replay.c  reads them back
  *   _keep.c      the files that hold what a worker has not stored yet
  *
  * A link is one TCP connection of a device.
@@ -444,8 +447,12 @@ ngx_uint_t ngx_mdvr_store_refused(mdvr_rc_t rc);
 /* The link ends: its stores go on without it. */
 void ngx_mdvr_store_detach(ngx_mdvr_link_t *link);
 
+/* The journal's `replay`, `joins` and `group`. */
 void ngx_mdvr_store_replay(ngx_mdvr_journal_t *j, ngx_uint_t kind,
     ngx_str_t *params, ngx_uint_t n);
+ngx_uint_t ngx_mdvr_store_joins(const ngx_mdvr_journal_record_t *record);
+void ngx_mdvr_store_replay_group(ngx_mdvr_journal_t *j,
+    const ngx_mdvr_journal_record_t *first);
 
 
 /* -- _stored.c: what follows --------------------------------------------- */

@@ -18,6 +18,8 @@
 
 #define NGX_MDVR_JOURNAL_MAX_PARAMS  32
 #define NGX_MDVR_JOURNAL_MAX_RECORD  (16 * 1024 * 1024)
+#define NGX_MDVR_JOURNAL_GROUP       256            /* records */
+#define NGX_MDVR_JOURNAL_GROUP_SIZE  (256 * 1024)   /* bytes */
 
 
 typedef struct ngx_mdvr_journal_s  ngx_mdvr_journal_t;
@@ -26,7 +28,8 @@ typedef struct ngx_mdvr_journal_s  ngx_mdvr_journal_t;
 typedef enum {
     NGX_MDVR_JOURNAL_STORED = 0,    /* done, go on with the next record */
     NGX_MDVR_JOURNAL_RETRY,         /* PostgreSQL is away, try again later */
-    NGX_MDVR_JOURNAL_REFUSED        /* never storable: set aside, go on */
+    NGX_MDVR_JOURNAL_REFUSED,       /* never storable: set aside, go on */
+    NGX_MDVR_JOURNAL_SINGLY         /* a group: its records one by one */
 } ngx_mdvr_journal_verdict_e;
 
 
@@ -36,6 +39,34 @@ typedef enum {
  */
 typedef void (*ngx_mdvr_journal_replay_pt)(ngx_mdvr_journal_t *j,
     ngx_uint_t kind, ngx_str_t *params, ngx_uint_t n);
+
+/*
+ * A record of the file in memory.  A param with data == NULL is SQL null; all
+ * of it is the journal's and valid until ngx_mdvr_journal_replayed().
+ */
+typedef struct ngx_mdvr_journal_record_s  ngx_mdvr_journal_record_t;
+
+struct ngx_mdvr_journal_record_s {
+    ngx_mdvr_journal_record_t    *next;
+    u_char                       *data;         /* as in the file */
+    size_t                        size;
+    ngx_uint_t                    kind;
+    ngx_uint_t                    rows;
+    ngx_uint_t                    nparams;
+    ngx_str_t                     params[NGX_MDVR_JOURNAL_MAX_PARAMS];
+};
+
+/* 1: the record may be replayed together with its neighbours */
+typedef ngx_uint_t (*ngx_mdvr_journal_joins_pt)(
+    const ngx_mdvr_journal_record_t *record);
+
+/*
+ * Takes two to NGX_MDVR_JOURNAL_GROUP records that join, in their order, of
+ * NGX_MDVR_JOURNAL_GROUP_SIZE bytes together; one verdict for all of them,
+ * which is not NGX_MDVR_JOURNAL_REFUSED.
+ */
+typedef void (*ngx_mdvr_journal_group_pt)(ngx_mdvr_journal_t *j,
+    const ngx_mdvr_journal_record_t *first);
 
 /* `ok` is 1 when the record is on stable storage */
 typedef void (*ngx_mdvr_journal_synced_pt)(void *data, ngx_uint_t ok);
@@ -61,6 +92,8 @@ struct ngx_mdvr_journal_s {
     ngx_str_t                     path;         /* NUL-terminated */
     off_t                         limit;        /* bytes on disk */
     ngx_mdvr_journal_replay_pt    replay;
+    ngx_mdvr_journal_joins_pt     joins;        /* NULL: no groups */
+    ngx_mdvr_journal_group_pt     group;
     ngx_log_t                    *log;
     ngx_thread_pool_t            *threads;      /* NULL: never synced */
 
@@ -83,9 +116,8 @@ struct ngx_mdvr_journal_s {
     off_t                         punched;
     off_t                         torn_at;
     ngx_uint_t                    torn_ticks;
-    u_char                       *record;       /* record being replayed */
-    size_t                        record_size;
-    ngx_str_t                     params[NGX_MDVR_JOURNAL_MAX_PARAMS];
+    ngx_mdvr_journal_record_t    *records;      /* being replayed */
+    ngx_uint_t                    singly;       /* next ones: not in a group */
 
     ngx_thread_task_t            *task;
     ngx_mdvr_journal_waiter_t    *syncing;

@@ -486,6 +486,8 @@ ngx_mdvr_sig_journals(ngx_cycle_t *cycle)
     j->name = "alarm";
     j->limit = ngx_mdvr_sig.conf->journal_size;
     j->replay = ngx_mdvr_store_replay;
+    j->joins = ngx_mdvr_store_joins;
+    j->group = ngx_mdvr_store_replay_group;
     j->log = cycle->log;
     j->threads = ngx_thread_pool_get(cycle, &ngx_mdvr_sig_threads);
 

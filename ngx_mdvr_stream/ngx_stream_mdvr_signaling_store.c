@@ -16,63 +16,32 @@
  * that has just started and still makes its first connection has not seen that
  * PostgreSQL is away: what it has to store waits for that connection, no longer
  * than for an answer.
- *
- * Begins and ends of connections are stored in batches, one batch at a time:
- * what comes while one is under way is the next.  While devices wait for their
- * look-up, which is what C100 needs, batches leave them room.
  */
 
 
-#include "ngx_mdvr_stream/ngx_stream_mdvr_signaling.h"
+#include "ngx_mdvr_stream/ngx_stream_mdvr_signaling_store.h"
 
-#include "mdvr/basics/json.h"
 #include "ngx_mdvr_core/ngx_mdvr_metrics.h"
 #include "ngx_mdvr_core/ngx_mdvr_trace.h"
-#include "ngx_mdvr_core/ngx_mdvr_pg.h"
 
 
 #define NGX_MDVR_STORE_FLIGHT   16          /* records sent at a time */
 #define NGX_MDVR_STORE_LINE     65536       /* records waiting */
-#define NGX_MDVR_STORE_RECORD   10000       /* ms for one of them */
-#define NGX_MDVR_STORE_REPLAY   30000
-#define NGX_MDVR_STORE_BATCH    64          /* connections in one call */
-#define NGX_MDVR_STORE_LOOKUPS  4           /* more: batches are spaced */
-#define NGX_MDVR_STORE_SPACE    50          /* ms */
-
-
-typedef struct {
-    const char     *sql;
-    ngx_uint_t      nparams;
-    unsigned        journal:1;
-    unsigned        rows:1;             /* column 0 is a message or null */
-} ngx_mdvr_store_call_t;
 
 
 static void ngx_mdvr_store_start(ngx_mdvr_store_t *store);
 static void ngx_mdvr_store_stored(void *data, const ngx_mdvr_pg_rows_t *rows,
     mdvr_rc_t rc);
-static void ngx_mdvr_store_journal(ngx_mdvr_store_t *store);
 static void ngx_mdvr_store_synced(void *data, ngx_uint_t ok);
 static void ngx_mdvr_store_finish(ngx_mdvr_store_t *store, ngx_uint_t ok);
-static void ngx_mdvr_store_line(void);
 static void ngx_mdvr_store_recorded(void *data,
     const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc);
-static void ngx_mdvr_store_batch(void);
-static void ngx_mdvr_store_batch_handler(ngx_event_t *ev);
-static ngx_int_t ngx_mdvr_store_batch_send(ngx_mdvr_store_t *first,
-    size_t size);
-static void ngx_mdvr_store_batched(void *data, const ngx_mdvr_pg_rows_t *rows,
-    mdvr_rc_t rc);
 static ngx_uint_t ngx_mdvr_store_flying(const ngx_mdvr_store_t *store);
 static void ngx_mdvr_store_told(const ngx_mdvr_store_t *store,
     const ngx_mdvr_pg_rows_t *rows);
-static ngx_int_t ngx_mdvr_store_send(ngx_uint_t kind, ngx_str_t *params,
-    ngx_msec_t timeout, ngx_mdvr_pg_done_pt done, void *data);
-static void ngx_mdvr_store_replayed(void *data,
-    const ngx_mdvr_pg_rows_t *rows, mdvr_rc_t rc);
 
 
-static const ngx_mdvr_store_call_t  ngx_mdvr_store_calls[] = {
+const ngx_mdvr_store_call_t  ngx_mdvr_store_calls[] = {
 
     { NULL, 0, 0, 0 },
 
@@ -142,15 +111,9 @@ static const ngx_mdvr_store_call_t  ngx_mdvr_store_calls[] = {
 
 static ngx_mdvr_store_t   *ngx_mdvr_store_head;
 static ngx_mdvr_store_t  **ngx_mdvr_store_last = &ngx_mdvr_store_head;
-static ngx_uint_t          ngx_mdvr_store_waiting;
 static ngx_mdvr_store_t   *ngx_mdvr_store_flight[NGX_MDVR_STORE_FLIGHT];
 
-/* begins and ends of connections */
-
-static ngx_mdvr_store_t   *ngx_mdvr_batch_head;
-static ngx_mdvr_store_t  **ngx_mdvr_batch_last = &ngx_mdvr_batch_head;
-static ngx_uint_t          ngx_mdvr_batch_busy;
-static ngx_event_t         ngx_mdvr_batch_timer;
+ngx_uint_t                 ngx_mdvr_store_waiting;
 
 
 ngx_mdvr_store_t *
@@ -248,21 +211,14 @@ ngx_mdvr_store_queue(ngx_mdvr_store_t *store, ngx_mdvr_link_t *link)
         return;
     }
 
-    ngx_mdvr_store_waiting++;
-
     if (store->kind == NGX_MDVR_STORE_REGISTER
         || store->kind == NGX_MDVR_STORE_OFFLINE)
     {
-        *ngx_mdvr_batch_last = store;
-        ngx_mdvr_batch_last = &store->next;
-
-        ngx_mdvr_store_batch();
+        ngx_mdvr_batch_add(store);
         return;
     }
 
-    *ngx_mdvr_store_last = store;
-    ngx_mdvr_store_last = &store->next;
-
+    ngx_mdvr_store_add(store);
     ngx_mdvr_store_line();
 }
 
@@ -313,7 +269,7 @@ ngx_mdvr_store_stored(void *data, const ngx_mdvr_pg_rows_t *rows,
 }
 
 
-static void
+void
 ngx_mdvr_store_journal(ngx_mdvr_store_t *store)
 {
     u_char                      tenant[NGX_MDVR_UUID_LEN];
@@ -454,7 +410,18 @@ ngx_mdvr_store_detach(ngx_mdvr_link_t *link)
 
 /* -- records -------------------------------------------------------------- */
 
-static void
+void
+ngx_mdvr_store_add(ngx_mdvr_store_t *store)
+{
+    store->next = NULL;
+    ngx_mdvr_store_waiting++;
+
+    *ngx_mdvr_store_last = store;
+    ngx_mdvr_store_last = &store->next;
+}
+
+
+void
 ngx_mdvr_store_line(void)
 {
     ngx_uint_t                    i, up;
@@ -507,208 +474,6 @@ ngx_mdvr_store_line(void)
             ngx_free(store);
         }
     }
-}
-
-
-/* -- begins and ends of connections --------------------------------------- */
-
-static void
-ngx_mdvr_store_batch(void)
-{
-    size_t              size;
-    ngx_uint_t          n;
-    ngx_mdvr_store_t   *first, *store, **last;
-
-    if (ngx_mdvr_batch_timer.timer_set) {
-        return;
-    }
-
-    while (ngx_mdvr_batch_head && !ngx_mdvr_batch_busy) {
-
-        first = ngx_mdvr_batch_head;
-        size = 64;
-        n = 0;
-
-        for (last = &first; *last && n < NGX_MDVR_STORE_BATCH;
-             last = &(*last)->next)
-        {
-            size += 256 + 2 * (*last)->params[3].len
-                    + ((*last)->nparams == 6 ? (*last)->params[5].len : 0);
-            n++;
-        }
-
-        ngx_mdvr_batch_head = *last;
-        *last = NULL;
-        ngx_mdvr_store_waiting -= n;
-
-        if (ngx_mdvr_batch_head == NULL) {
-            ngx_mdvr_batch_last = &ngx_mdvr_batch_head;
-        }
-
-        if (ngx_mdvr_pg_expected(NGX_MDVR_PG_STREAM)
-            && ngx_mdvr_journal_empty(&ngx_mdvr_sig.journal)
-            && ngx_mdvr_store_batch_send(first, size) == NGX_OK)
-        {
-            ngx_mdvr_batch_busy = 1;
-            return;
-        }
-
-        for (store = first; store; store = first) {
-            first = store->next;
-            ngx_mdvr_store_journal(store);
-        }
-    }
-}
-
-
-static void
-ngx_mdvr_store_batch_handler(ngx_event_t *ev)
-{
-    ngx_mdvr_store_batch();
-}
-
-
-static ngx_int_t
-ngx_mdvr_store_batch_send(ngx_mdvr_store_t *first, size_t size)
-{
-    u_char               boot[NGX_MDVR_UUID_LEN], *doc;
-    ngx_int_t            rc;
-    mdvr_buf_t           b;
-    mdvr_json_t          j;
-    ngx_mdvr_store_t    *s;
-    ngx_mdvr_pg_call_t   call;
-    ngx_mdvr_pg_param_t  params[3];
-
-    doc = ngx_alloc(size, ngx_mdvr_sig.log);
-    if (doc == NULL) {
-        return NGX_ERROR;
-    }
-
-    b = mdvr_buf(doc, size);
-    mdvr_json_init(&j, &b);
-    mdvr_json_array(&j, NULL);
-
-    for (s = first; s; s = s->next) {
-
-        mdvr_json_object(&j, NULL);
-        mdvr_json_str(&j, "device", ngx_mdvr_sig_view(&s->params[0]));
-
-        if (s->kind == NGX_MDVR_STORE_REGISTER) {
-            mdvr_json_bool(&j, "online", true);
-            mdvr_json_str(&j, "at", ngx_mdvr_sig_view(&s->params[4]));
-            mdvr_json_str(&j, "address", ngx_mdvr_sig_view(&s->params[3]));
-
-            if (s->params[5].data) {
-                mdvr_json_raw(&j, "v101", ngx_mdvr_sig_view(&s->params[5]));
-            }
-
-        } else {
-            mdvr_json_bool(&j, "online", false);
-            mdvr_json_str(&j, "at", ngx_mdvr_sig_view(&s->params[2]));
-            mdvr_json_str(&j, "reason", ngx_mdvr_sig_view(&s->params[3]));
-        }
-
-        mdvr_json_object_end(&j);
-    }
-
-    mdvr_json_array_end(&j);
-
-    params[0] = ngx_mdvr_pg_text(&ngx_mdvr_sig.core->node);
-    params[1].data = boot;
-    params[1].len = ngx_mdvr_uuid_print(boot, ngx_mdvr_boot()) - boot;
-    params[1].binary = 0;
-    params[2].data = b.p;
-    params[2].len = b.len;
-    params[2].binary = 0;
-
-    ngx_memzero(&call, sizeof(ngx_mdvr_pg_call_t));
-    call.role = NGX_MDVR_PG_STREAM;
-    call.sql = "select tenant_id, device_id, message, held::int"
-               " from mdvr.record_devices($1, $2::uuid, $3::jsonb)";
-    call.params = params;
-    call.nparams = 3;
-    call.bulk = 1;
-    call.spare = 1;
-
-    rc = b.full ? NGX_ERROR
-                : ngx_mdvr_pg_query(NULL, &call, NGX_MDVR_STORE_RECORD,
-                                    ngx_mdvr_store_batched, first);
-    ngx_free(doc);
-
-    return rc;
-}
-
-
-static void
-ngx_mdvr_store_batched(void *data, const ngx_mdvr_pg_rows_t *rows,
-    mdvr_rc_t rc)
-{
-    ngx_mdvr_store_t *store = data;
-
-    int64_t            held;
-    ngx_str_t          msg;
-    ngx_uint_t         i, refused;
-    ngx_mdvr_uuid_t    id;
-    ngx_mdvr_store_t  *next;
-
-    ngx_mdvr_batch_busy = 0;
-
-    if (ngx_mdvr_sig.nlookups > NGX_MDVR_STORE_LOOKUPS) {
-        ngx_mdvr_batch_timer.handler = ngx_mdvr_store_batch_handler;
-        ngx_mdvr_batch_timer.data = &ngx_mdvr_sig_dummy;
-        ngx_mdvr_batch_timer.log = ngx_mdvr_sig.log;
-
-        ngx_add_timer(&ngx_mdvr_batch_timer, NGX_MDVR_STORE_SPACE);
-    }
-
-    if (rc == MDVR_OK) {
-
-        for (i = 0; i < ngx_mdvr_pg_nrows(rows); i++) {
-
-            if (!ngx_mdvr_pg_isnull(rows, i, 2)
-                && ngx_mdvr_pg_uuid(rows, i, 0, &id) == NGX_OK)
-            {
-                msg = ngx_mdvr_pg_value(rows, i, 2);
-                ngx_mdvr_sig_publish(&id, &msg, 0);
-            }
-
-            if (ngx_mdvr_pg_int(rows, i, 3, &held) == NGX_OK && held
-                && ngx_mdvr_pg_uuid(rows, i, 1, &id) == NGX_OK)
-            {
-                ngx_mdvr_task_held_device(&id);
-            }
-        }
-
-        for ( /* void */ ; store; store = next) {
-            next = store->next;
-            ngx_free(store);
-        }
-
-        ngx_mdvr_store_batch();
-        return;
-    }
-
-    /* one that can never be stored must not keep the others: each by itself */
-
-    refused = ngx_mdvr_store_refused(rc);
-
-    for ( /* void */ ; store; store = next) {
-
-        next = store->next;
-        store->next = NULL;
-
-        if (refused) {
-            ngx_mdvr_store_waiting++;
-            *ngx_mdvr_store_last = store;
-            ngx_mdvr_store_last = &store->next;
-
-        } else {
-            ngx_mdvr_store_journal(store);
-        }
-    }
-
-    ngx_mdvr_store_line();
-    ngx_mdvr_store_batch();
 }
 
 
@@ -788,7 +553,7 @@ ngx_mdvr_store_told(const ngx_mdvr_store_t *store,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_mdvr_store_send(ngx_uint_t kind, ngx_str_t *params, ngx_msec_t timeout,
     ngx_mdvr_pg_done_pt done, void *data)
 {
@@ -843,87 +608,4 @@ ngx_mdvr_store_refused(mdvr_rc_t rc)
     return (p[0] == '2' && (p[1] == '2' || p[1] == '3'))
            || (p[0] == '0' && p[1] == '2')
            || (p[0] == 'M' && p[1] == 'D');
-}
-
-
-/* -- replay --------------------------------------------------------------- */
-
-typedef struct {
-    ngx_mdvr_journal_t           *journal;
-    ngx_uint_t                    kind;
-    ngx_mdvr_uuid_t               tenant_id;
-    ngx_mdvr_uuid_t               device_id;
-} ngx_mdvr_store_replay_t;
-
-
-void
-ngx_mdvr_store_replay(ngx_mdvr_journal_t *j, ngx_uint_t kind,
-    ngx_str_t *params, ngx_uint_t n)
-{
-    ngx_mdvr_uuid_t  boot;
-
-    static ngx_mdvr_store_replay_t  replay;
-
-    if (kind == 0 || kind >= NGX_MDVR_STORE_KINDS
-        || n != ngx_mdvr_store_calls[kind].nparams + 1
-        || ngx_mdvr_uuid_parse(&params[n - 1], &replay.tenant_id) != NGX_OK
-        || ((kind == NGX_MDVR_STORE_ALARM || kind == NGX_MDVR_STORE_FILE)
-            && ngx_mdvr_uuid_parse(&params[0], &replay.device_id) != NGX_OK))
-    {
-        ngx_mdvr_journal_replayed(j, NGX_MDVR_JOURNAL_REFUSED);
-        return;
-    }
-
-    /*
-     * A registration of an earlier boot: that connection is no more.  One of a
-     * later boot is met by a worker that drains after a binary upgrade.  Boots
-     * are in the order of their ids, which begin with the time.
-     */
-
-    if (kind == NGX_MDVR_STORE_REGISTER
-        && (ngx_mdvr_uuid_parse(&params[2], &boot) != NGX_OK
-            || ngx_memcmp(&boot, ngx_mdvr_boot(), sizeof(boot)) < 0))
-    {
-        ngx_mdvr_journal_replayed(j, NGX_MDVR_JOURNAL_STORED);
-        return;
-    }
-
-    replay.journal = j;
-    replay.kind = kind;
-
-    if (!ngx_mdvr_pg_up(NGX_MDVR_PG_STREAM)
-        || ngx_mdvr_store_send(kind, params, NGX_MDVR_STORE_REPLAY,
-                               ngx_mdvr_store_replayed, &replay)
-           != NGX_OK)
-    {
-        ngx_mdvr_journal_replayed(j, NGX_MDVR_JOURNAL_RETRY);
-    }
-}
-
-
-static void
-ngx_mdvr_store_replayed(void *data, const ngx_mdvr_pg_rows_t *rows,
-    mdvr_rc_t rc)
-{
-    ngx_mdvr_store_replay_t  *replay = data;
-
-    if (rc == MDVR_OK) {
-        ngx_mdvr_stored_t  told = {
-            .kind = replay->kind,
-            .sql = ngx_mdvr_store_calls[replay->kind].sql,
-            .rows = ngx_mdvr_store_calls[replay->kind].rows,
-            .tenant_id = &replay->tenant_id,
-            .device_id = &replay->device_id,
-            .log = ngx_mdvr_sig.log
-        };
-
-        ngx_mdvr_stored(&told, rows);
-        ngx_mdvr_journal_replayed(replay->journal, NGX_MDVR_JOURNAL_STORED);
-        return;
-    }
-
-    ngx_mdvr_journal_replayed(replay->journal,
-                              ngx_mdvr_store_refused(rc)
-                              ? NGX_MDVR_JOURNAL_REFUSED
-                              : NGX_MDVR_JOURNAL_RETRY);
 }
