@@ -734,6 +734,13 @@ ngx_http_mdvr_api_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     lcf->user_rate = n;
 
+    /*
+     * What nodes tell each other arrives in one piece: a burst below what a user
+     * may send meanwhile would refuse one who keeps to the rate.
+     */
+
+    lcf->user_burst = 2 * n;
+
     for (i = 2; i < cf->args->nelts; i++) {
         s.data = value[i].data + 6;
         s.len = value[i].len - 6;
